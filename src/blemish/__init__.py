@@ -1,0 +1,56 @@
+"""Learns what good parts look like, then finds, outlines and measures defects it has never seen.
+
+model = blemish.fit("good/")
+model.save("part.blemish")
+blemish.load("part.blemish").inspect("x.png")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blemish.errors import BlemishError
+from blemish.records import Prediction, Region, Sample
+
+if TYPE_CHECKING:
+    from blemish.runtime import Inspector
+
+__version__ = "0.1.0"
+__all__ = ["BlemishError", "Prediction", "Region", "Sample", "__version__", "fit", "load"]
+
+
+def fit(
+    data: str | Path,
+    *,
+    method: str = "padim",
+    preset: str = "embedded",
+    settings: dict[str, Any] | None = None,
+    false_alarms: float = 0.01,
+    seed: int = 0,
+) -> Inspector:
+    """Learns from the good images of a folder; needs the train extra.
+
+    data: a folder of good photographs, or a data set in MVTec AD's layout (its test part is not
+        looked at).
+    method, preset: a name from `blemish fit --help`.
+    settings: fields of the method's config to change, for example {"size": 320}.
+    false_alarms: share of good parts that may be called defective, in (0, 1).
+    Returns an Inspector, ready to inspect and to save.
+    Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
+    """
+    from blemish.fitting import fit_folder  # torch is for the workshop only
+
+    return fit_folder(
+        data, method=method, preset=preset, settings=settings, false_alarms=false_alarms, seed=seed
+    )
+
+
+def load(path: str | Path, *, threads: int = 0) -> Inspector:
+    """Opens a part.blemish file. threads: 0 takes one a core.
+
+    Raises ArtifactError if it is missing, damaged or of another format.
+    """
+    from blemish.runtime import Inspector
+
+    return Inspector.load(path, threads=threads)

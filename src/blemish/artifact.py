@@ -1,0 +1,144 @@
+"""The cellar: part.blemish, the only place where a fitted model is kept.
+
+A zip of two stored members, graph.onnx and manifest.json. The manifest carries everything but
+the numbers of the graph, and the graph's size and sha256. Nothing in it is executable, and
+nothing is used before names, sizes and hashes are checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blemish.calibrate import Calibration
+from blemish.errors import ArtifactError
+from blemish.frame import Frame
+from blemish.images import write_whole
+
+FORMAT = 1
+GRAPH, MANIFEST = "graph.onnx", "manifest.json"
+LIMITS = {GRAPH: 2 * 2**30, MANIFEST: 64 * 2**20}  # bytes; ONNX itself ends at 2 GiB
+EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models give equal files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A fitted model: a graph, how to feed it, how to read its scores, where it came from.
+
+    graph: bytes of the ONNX model: (1, 3, h, w) float32 in [0, 1] → (h', w') float32.
+    about: plain JSON on method, preset, config, seed, backbone (with licence), data and versions.
+    """
+
+    graph: bytes
+    frame: Frame
+    calibration: Calibration
+    about: dict[str, Any]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the file whole or not at all; an older file stays until the new one is there.
+
+        Raises DataError if it cannot be written.
+        """
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in ((MANIFEST, self._manifest()), (GRAPH, self.graph)):
+                archive.writestr(zipfile.ZipInfo(name, EPOCH), data)
+        write_whole(Path(path), buffer.getvalue(), durable=True)
+        return Path(path)
+
+    def _manifest(self) -> bytes:
+        member = {"bytes": len(self.graph), "sha256": hashlib.sha256(self.graph).hexdigest()}
+        manifest = {
+            "format": FORMAT,
+            **self.about,
+            "frame": asdict(self.frame),
+            "calibration": asdict(self.calibration),
+            "members": {GRAPH: member},
+        }
+        return json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def open_artifact(path: str | Path) -> Artifact:
+    """Reads and checks a part.blemish file.
+
+    Raises ArtifactError if it is missing, damaged, of another format version, or holds anything
+    but the two members at their declared sizes and hashes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = _read_manifest(archive, path)
+            graph = _read_graph(archive, manifest, path)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ArtifactError(
+            f"'{path}' must be a file written by blemish fit, but it cannot be opened: {reason}."
+            " Check the name, or fit again."
+        ) from error
+    try:
+        return Artifact(
+            graph=graph,
+            frame=_frame(manifest.pop("frame")),
+            calibration=_calibration(manifest.pop("calibration")),
+            about={key: value for key, value in manifest.items() if key not in _OWN_KEYS},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, f"its manifest lacks or misstates {error}") from error
+
+
+_OWN_KEYS = ("format", "members")
+
+
+def _read_manifest(archive: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
+    names = sorted(archive.namelist())
+    if names != sorted(LIMITS):
+        raise _damaged(path, f"it must hold {sorted(LIMITS)} and nothing else, but holds {names}")
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size > LIMITS[member.filename]:
+            raise _damaged(
+                path,
+                f"'{member.filename}' must be stored as it is in at most"
+                f" {LIMITS[member.filename]:,} bytes, but declares {member.file_size:,}",
+            )
+    try:
+        manifest = json.loads(archive.read(MANIFEST))
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"its {MANIFEST} is not JSON ({error})") from error
+    if not isinstance(manifest, dict):
+        raise _damaged(path, f"its {MANIFEST} must be a JSON object")
+    if manifest.get("format") != FORMAT:
+        raise ArtifactError(
+            f"'{path}' must have format {FORMAT}, the one this blemish reads, but has"
+            f" {manifest.get('format')!r}. Install the blemish that wrote it, or fit again."
+        )
+    return manifest
+
+
+def _read_graph(archive: zipfile.ZipFile, manifest: dict[str, Any], path: str | Path) -> bytes:
+    graph = archive.read(GRAPH)
+    declared = manifest.get("members")
+    actual = {GRAPH: {"bytes": len(graph), "sha256": hashlib.sha256(graph).hexdigest()}}
+    if declared != actual:
+        raise _damaged(path, f"{GRAPH} must be {declared}, but is {actual}")
+    return graph
+
+
+def _damaged(path: str | Path, why: str) -> ArtifactError:
+    return ArtifactError(f"'{path}' is damaged or not from blemish: {why}. Copy it or fit again.")
+
+
+def _frame(stored: dict[str, Any]) -> Frame:
+    boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
+    height, width = (int(side) for side in stored.pop("size"))
+    return Frame(size=(height, width), boxes=boxes, **stored)
+
+
+def _calibration(stored: dict[str, Any]) -> Calibration:
+    scores = tuple(float(score) for score in stored.pop("scores"))
+    return Calibration(
+        scores=scores, peaks=tuple(float(peak) for peak in stored.pop("peaks")), **stored
+    )

@@ -1,0 +1,263 @@
+"""The command line: one short function a verb; all logic is elsewhere.
+
+Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect) · 2 the command line is wrong
+· 3 it could not be done, and the message says what to do · 4 done, but some files could not be
+read · 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+import blemish
+from blemish.errors import BlemishError, ConfigError
+from blemish.track import Track, silent
+
+FOUND, FAILED, INCOMPLETE, STOPPED = 1, 3, 4, 130
+T = TypeVar("T")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Learns what good parts look like, then finds, outlines and measures defects.",
+    epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect); 2 the command line"
+    " is wrong; 3 it could not be done; 4 done, but some files could not be read; 130 Ctrl-C.",
+)
+
+Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars, notes or summary.")]
+
+
+@app.command()
+def fit(
+    data: Annotated[Path, typer.Argument(help="Folder of good photographs, or MVTec layout.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path(
+        "part.blemish"
+    ),
+    method: Annotated[str, typer.Option(help="padim or fbft.")] = "padim",
+    preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
+    size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")
+    ] = None,
+    false_alarms: Annotated[
+        str, typer.Option(help="Share of good parts that may be called defective.")
+    ] = "1%",
+    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn from good photographs and write a model."""
+    settings = parse_settings(set_ or []) | ({"size": size} if size is not None else {})
+    from blemish.fitting import fit_folder, writable  # torch takes seconds to import
+
+    writable(output)
+    inspector = fit_folder(
+        data,
+        method=method,
+        preset=preset,
+        settings=settings,
+        false_alarms=parse_rate(false_alarms),
+        seed=seed,
+        track=bars(quiet),
+        warn=note(quiet),
+    )
+    inspector.save(output)
+    if as_json:
+        print(json.dumps(summary(output, inspector.artifact)))
+    elif not quiet:
+        used = inspector.artifact.about["data"]["used"]
+        print(f"Learnt from {used} good images. {inspector.artifact.calibration.note()}")
+        print(f"Wrote {output} ({output.stat().st_size / 1e6:.0f} MB).")
+
+
+@app.command()
+def inspect(
+    part: Part,
+    images: Annotated[list[Path], typer.Argument(help="Images or folders.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
+    ] = None,
+    as_json: Json = False,
+    fail_on_defect: Annotated[
+        bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which images are defective, and where."""
+    from blemish.scoring import inspect_all, jobs
+
+    inspector = blemish.load(part)
+    todo = jobs(images, output)
+    track = silent if as_json or sys.stdout.isatty() else bars(quiet)
+    counts = {"good": 0, "defect": 0, "error": 0}
+    for outcome in track(inspect_all(inspector, todo), "Inspecting", len(todo)):
+        counts[outcome.verdict] += 1
+        print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=as_json)
+    if not as_json and not quiet:
+        print(f"{counts['good']} good, {counts['defect']} defect, {counts['error']} not readable.")
+    if counts["error"]:
+        raise typer.Exit(INCOMPLETE)
+    if fail_on_defect and counts["defect"]:
+        raise typer.Exit(FOUND)
+
+
+@app.command()
+def evaluate(
+    part: Part,
+    data: Annotated[Path, typer.Argument(help="Data set with good and defective parts.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for an HTML report.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how good a model is on parts whose defects are known."""
+    from blemish.metrics.evaluate import evaluate as measure
+    from blemish.report.page import write_report
+    from blemish.report.text import about, figures_table
+    from blemish.scoring import score_dataset, view
+
+    inspector = blemish.load(part)
+    judged = score_dataset(inspector, data, track=bars(quiet))
+    for sentence in judged.left_out:
+        note(quiet)(sentence)
+    evaluation = measure(judged.items, threshold=inspector.artifact.calibration.threshold)
+    if as_json:
+        print(json.dumps(evaluation.to_json()))
+    elif not quiet:
+        print(figures_table(evaluation))
+    if output is not None:
+        page = write_report(
+            output,
+            title=f"{part.name} on {data.resolve().name}",
+            evaluation=evaluation,
+            items=judged.items,
+            views=lambda item: view(inspector, item),
+            info=about(inspector.artifact),
+            command=f"blemish evaluate {part} {data} -o {output}",
+        )
+        print(f"Report: {page}", file=sys.stderr if as_json else sys.stdout)
+
+
+@app.command()
+def info(part: Part, as_json: Json = False) -> None:
+    """Say what a model is, where it came from and what its threshold promises."""
+    from blemish.artifact import open_artifact
+    from blemish.report.text import about
+
+    artifact = open_artifact(part)
+    if as_json:
+        print(json.dumps(summary(part, artifact)))
+        return
+    for name, value in about(artifact).items():
+        print(f"{name + ':':<16}{value}")
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything.")] = Path(
+        "blemish-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the made-up parts.", min=0)] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Make a data set of a made-up part, learn from it, inspect it and write a report."""
+    from blemish.data.demo import make_demo
+
+    steps = bars(quiet)
+    data = make_demo(output / "data", seed=seed, track=steps)
+    part = output / "part.blemish"
+    note(quiet)(f"1/3  blemish fit {data} -o {part}")
+    fit(data, part, false_alarms="1%", quiet=quiet)
+    note(quiet)(f"2/3  blemish inspect {part} {data / 'test'} -o {output / 'inspected'}")
+    inspect(part, [data / "test"], output / "inspected", quiet=True)
+    note(quiet)(f"3/3  blemish evaluate {part} {data} -o {output / 'report'}")
+    evaluate(part, data, output / "report", quiet=quiet)
+
+
+def parse_rate(text: str) -> float:
+    """'1%' or '0.01' → 0.01. Raises ConfigError."""
+    try:
+        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        rate = -1.0
+    if not 0 < rate < 1:
+        raise ConfigError(
+            f"--false-alarms must be a share between 0 and 1 or a percentage like 1%, not '{text}'."
+        )
+    return rate
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """name=value words → a dict of strings. Raises ConfigError."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"--set must be followed by name=value, got '{pair}'.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def summary(path: Path, artifact: Any) -> dict[str, Any]:
+    """What `fit --json` and `info --json` print: the manifest and what follows from it."""
+    from dataclasses import asdict
+
+    calibration = artifact.calibration
+    return {
+        "file": str(path),
+        **artifact.about,
+        "frame": asdict(artifact.frame),
+        "calibration": asdict(calibration),
+        "threshold": calibration.threshold,
+        "promised_false_alarm_rate": calibration.promised,
+        "promise": calibration.note(),
+    }
+
+
+def row(outcome: Any) -> str:
+    """One line of inspect's table."""
+    if outcome.prediction is None:
+        return f"error    {outcome.error}"
+    p = outcome.prediction
+    largest = max((region.area_px for region in p.regions), default=0)
+    where = f"{len(p.regions)} regions, largest {largest} px" if p.regions else ""
+    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {where}".rstrip()
+
+
+def note(quiet: bool) -> Any:
+    """Prints a sentence to the person, beside the results."""
+    return (lambda sentence: None) if quiet else (lambda sentence: print(sentence, file=sys.stderr))
+
+
+def bars(quiet: bool) -> Track:
+    """Progress with time left, on a terminal; silent elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        return silent
+    from rich.console import Console
+    from rich.progress import track
+
+    def shown(items: Iterable[T], doing: str, total: int, /) -> Iterator[T]:
+        console = Console(stderr=True)
+        yield from track(items, doing, total, console=console, transient=True)
+
+    return shown
+
+
+def main() -> None:
+    """Runs the command line; every refusal is one sentence, never a traceback."""
+    try:
+        app(prog_name="blemish")
+    except BlemishError as error:
+        print(f"blemish: {error}", file=sys.stderr)
+        sys.exit(FAILED)
+    except KeyboardInterrupt:
+        print("blemish: stopped. Nothing half-written was left.", file=sys.stderr)
+        sys.exit(STOPPED)

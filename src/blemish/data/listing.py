@@ -1,0 +1,152 @@
+"""What lies on disk: folders and images, in one order on every system.
+
+Hidden names are left out, and so is everything that a link would reach outside of the folder
+that was asked for. Order is plain: by code point, folder by folder ("10.png" before "9.png").
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from blemish.errors import DataError
+from blemish.images import IMAGE_SUFFIXES
+
+# Network drives of one maker keep thumbnails in a folder of this name, and they end in .jpg.
+_THUMBNAILS = "@eaDir"
+
+
+def list_images(path: str | os.PathLike[str]) -> list[Path]:
+    """Images to look at: one file as it was named, or every image below a folder, sorted.
+
+    A file that is named is returned whatever its suffix: whether it is an image, its reader says.
+
+    Raises:
+        DataError: nothing is there, or the folder holds no image.
+    """
+    named = Path(path)
+    if os.path.isfile(named):
+        return [named]
+    require_folder(named)
+    images = images_below(named)
+    if not images:
+        raise no_images(named)
+    return images
+
+
+def require_folder(path: Path) -> None:
+    """Pass if path is a folder.
+
+    Raises:
+        DataError: it is a file, or it does not exist.
+    """
+    if os.path.isfile(path):
+        raise DataError(
+            f"{path} must be a folder of images, but it is a file. "
+            f"Give the folder it lies in: {path.parent}"
+        )
+    if not os.path.isdir(path):
+        raise DataError(
+            f"{path} must be a file or a folder, but it does not exist. Check the path."
+        )
+
+
+def no_images(folder: Path) -> DataError:
+    """The error for a folder without a single image; says what was looked for."""
+    links = links_out(folder)
+    aside = f" (links out of the folder, not followed: {links})" if links else ""
+    return DataError(
+        f"{folder} must hold images ({' '.join(IMAGE_SUFFIXES)}), but none was found{aside}. "
+        "Check the path, or convert the images to one of these formats."
+    )
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """Visible folders directly in a folder, sorted; links are not folders.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    return [Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False)]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Images directly in a folder, sorted by name.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    return _images(folder, folder)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Images in a folder and in all its sub-folders, sorted by path.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found = [image for part in _tree(folder) for image in _images(part, folder)]
+    return sorted(found, key=lambda image: image.parts)
+
+
+def links_out(folder: Path) -> int:
+    """How many links below a folder lead to an image or a folder outside of it."""
+    return sum(
+        (os.path.isdir(entry.path) or _looks_like_image(entry)) and not _is_inside(entry, folder)
+        for part in _tree(folder)
+        for entry in _entries(part)
+    )
+
+
+def link_notes(root: Path) -> list[str]:
+    """A remark on the links that were not followed; empty when there are none."""
+    links = links_out(root)
+    told = (
+        f"{root}: links out of this folder not followed: {links}. Only files inside it are read; "
+        "copy the files to use them."
+    )
+    return [told] if links else []
+
+
+def _tree(folder: Path) -> Iterator[Path]:
+    waiting = [folder]
+    while waiting:
+        part = waiting.pop()
+        yield part
+        waiting += folders_in(part)
+
+
+def _images(folder: Path, root: Path) -> list[Path]:
+    return [
+        Path(entry.path)
+        for entry in _entries(folder)
+        if _looks_like_image(entry) and _is_inside(entry, root)
+    ]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            visible = [entry for entry in entries if _is_visible(entry.name)]
+    except OSError as error:
+        raise DataError(
+            f"{folder} must be readable, but opening it failed: {error.strerror or error}. "
+            "Check its permissions, or give another folder."
+        ) from error
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(".") and name != _THUMBNAILS
+
+
+def _looks_like_image(entry: os.DirEntry[str]) -> bool:
+    # os.path.isfile, because entry.is_file() raises on a link to itself.
+    return entry.name.lower().endswith(IMAGE_SUFFIXES) and os.path.isfile(entry.path)
+
+
+def _is_inside(entry: os.DirEntry[str], root: Path) -> bool:
+    if not entry.is_symlink():
+        return True
+    return Path(entry.path).resolve().is_relative_to(root.resolve())

@@ -1,0 +1,91 @@
+"""The method's graph → graph.onnx, refused unless torch and the runtime agree."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.compose
+import torch
+from torch import Tensor, nn
+
+from blemish.errors import ExportError
+from blemish.runtime import session
+
+OPSET = 17
+TOLERANCE = 1e-3  # of the largest value; float32 sums differ by about 1e-5 of it
+
+
+def to_onnx(
+    net: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    axes: dict[str, dict[int, str]],
+) -> bytes:
+    """ONNX bytes of a module by torch's tracing exporter; warning filters are left as found."""
+    buffer: Any = io.BytesIO()  # the exporter takes one, though its types say a path
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's notes on its own deprecation
+        torch.onnx.export(
+            net,
+            example,
+            buffer,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,  # docs/decisions/0003: 0.5 s against 200 s on two cores
+        )
+    return bytes(buffer.getvalue())
+
+
+def check_parity(net: nn.Module, graph: bytes, feed: dict[str, Tensor]) -> None:
+    """Raises ExportError unless the runtime's outputs are torch's, within TOLERANCE."""
+    with torch.no_grad():
+        expected = net(*feed.values())
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    actual = session(graph).run(None, {name: value.numpy() for name, value in feed.items()})
+    for wanted, got in zip(expected, actual, strict=True):
+        _compare(wanted.numpy(), got, "the exported graph must agree with torch")
+
+
+def join(backbone: bytes, head: bytes, taps: list[str]) -> bytes:
+    """One graph: the backbone's taps feed the head's inputs of the same names."""
+    first = onnx.compose.add_prefix(onnx.load_from_string(backbone), "backbone/")
+    second = onnx.compose.add_prefix(onnx.load_from_string(head), "head/")
+    second.ir_version = first.ir_version
+    joined = onnx.compose.merge_models(
+        first, second, io_map=[(f"backbone/{tap}", f"head/{tap}") for tap in taps]
+    )
+    return bytes(joined.SerializeToString())
+
+
+def check_join(
+    graph: bytes,
+    head: bytes,
+    image: npt.NDArray[np.float32],
+    taps: tuple[npt.NDArray[np.float32], ...],
+) -> None:
+    """Raises ExportError unless the joined graph gives what backbone and head gave in turn.
+
+    image: (1, 3, h, w) model pixels; taps: what the backbone gave for it.
+    """
+    whole, last = session(graph), session(head)
+    names = [tap.name for tap in last.get_inputs()]
+    expected = last.run(None, dict(zip(names, taps, strict=True)))[0]
+    actual = whole.run(None, {whole.get_inputs()[0].name: image})[0]
+    _compare(expected, actual, "the joined graph must agree with its parts")
+
+
+def _compare(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], must: str) -> None:
+    worst = float(np.abs(expected - actual).max()) / (float(np.abs(expected).max()) or 1.0)
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"{must} within {TOLERANCE} of the largest value, but differs by {worst:.2g}."
+            " Update torch and onnxruntime; nothing was written."
+        )

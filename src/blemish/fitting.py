@@ -1,0 +1,278 @@
+"""A folder of good photographs → an Inspector, step by step.
+
+read → frozen features (cached) → split → fit → calibrate on parts the model never saw → one
+graph → artefact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from blemish.artifact import Artifact
+from blemish.cache import cache_folder, trim
+from blemish.calibrate import Calibration, calibrate
+from blemish.data import open_data
+from blemish.errors import ConfigError, DataError, ImageError
+from blemish.export import check_join, check_parity, join, to_onnx
+from blemish.frame import SIXTEEN_BIT_WHITES, Frame
+from blemish.images import has_sixteen_bits, read_image, write_whole
+from blemish.methods import METHODS
+from blemish.methods.base import Config, Method, as_json, configure
+from blemish.nets.features import Fact, Features, extract
+from blemish.nets.weights import BACKBONES, find_weights
+from blemish.records import Map
+from blemish.runtime import Inspector, session
+from blemish.track import Track, silent
+
+FEWEST = 4  # good images; fewer cannot be split in any useful way
+FOLDS = 5
+VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
+
+
+def fit_folder(
+    data: str | Path,
+    *,
+    method: str = "padim",
+    preset: str = "embedded",
+    settings: dict[str, Any] | None = None,
+    false_alarms: float = 0.01,
+    seed: int = 0,
+    track: Track = silent,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Inspector:
+    """See blemish.fit. track: shows progress. warn: is told of images left out and why."""
+    if not 0 < false_alarms < 1:
+        raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
+    kind, config = choose(method, preset, settings or {})
+    dataset = open_data(data)
+    paths = [sample.image for sample in dataset.train]
+    for note in dataset.notes:
+        warn(note)
+    frame = replace(config.frame(), white=find_white(paths))
+    backbone = backbone_graph(config)
+    features, facts = extract(backbone, frame, paths, cache_folder() / "features", track)
+    good = usable(paths, features, facts, frame, warn)
+    head, calibration, fitted = learn(
+        kind, config, good, false_alarms=false_alarms, seed=seed, track=track
+    )
+    graph = join(backbone, head, tap_names(config))
+    check_join(graph, head, frame.to_model(read_image(good.paths[0])), good.features.batch([0]))
+    trim(cache_folder())
+    about = describe(config, method, preset, seed)
+    about["data"] = summary(data, len(paths), good, fitted)
+    return Inspector(Artifact(graph=graph, frame=frame, calibration=calibration, about=about))
+
+
+def writable(path: Path) -> None:
+    """Raises DataError now rather than after minutes of fitting if a file cannot be written."""
+    probe = path.with_name(f".{path.name}.probe")
+    if path.is_dir():
+        raise DataError(f"'{path}' must be a file name for the model, but is a folder.")
+    write_whole(probe, b"")
+    probe.unlink()
+
+
+def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Method], Config]:
+    """Method and config by name. Raises ConfigError on an unknown one."""
+    if method not in METHODS:
+        raise ConfigError(f"method must be one of {sorted(METHODS)}, but is '{method}'.")
+    presets = METHODS[method].presets
+    if preset not in presets:
+        raise ConfigError(f"preset of {method} must be one of {sorted(presets)}, got '{preset}'.")
+    return METHODS[method], configure(presets[preset], settings)
+
+
+def find_white(paths: Sequence[Path]) -> int:
+    """What counts as white in 16-bit files: the fewest of 10, 12, 14 or 16 bits that hold all of
+    their pixels. Cameras write 10- and 12-bit pixels into 16-bit files as they are."""
+    brightest = 0
+    for path in paths:
+        if has_sixteen_bits(path):
+            try:
+                brightest = max(brightest, int(read_image(path).max()))
+            except ImageError:
+                continue  # reported when its features are computed
+    fits = [white for white in SIXTEEN_BIT_WHITES if 0 < brightest <= white]
+    return fits[0] if fits else SIXTEEN_BIT_WHITES[-1]
+
+
+def backbone_graph(config: Config) -> bytes:
+    """The frozen backbone as ONNX, exported on first use and kept in the cache."""
+    weights = find_weights(config.backbone, config.weights)
+    side = config.size if config.backbone.startswith("vit_") else "any"
+    key = f"{file_hash(weights)} {config.backbone} {config.taps} {side}"
+    kept = cache_folder() / "graphs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
+    if kept.is_file():
+        kept.touch()
+        return kept.read_bytes()
+    from blemish.nets.frozen import frozen_graph  # timm takes seconds to import
+
+    graph = frozen_graph(config.backbone, config.taps, (config.size, config.size), weights)
+    write_whole(kept, graph)
+    return graph
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoodParts:
+    """The good images that could be read, each content once."""
+
+    paths: tuple[Path, ...]
+    features: Features
+    facts: tuple[Fact, ...]
+    frame: Frame
+
+    def part(self, indices: Sequence[int]) -> GoodParts:
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            features=self.features.part(indices),
+            facts=tuple(self.facts[i] for i in indices),
+        )
+
+
+def usable(
+    paths: Sequence[Path],
+    features: Features,
+    facts: Sequence[Fact],
+    frame: Frame,
+    warn: Callable[[str], None],
+) -> GoodParts:
+    """Leaves out unreadable images and repeated contents, telling `warn` each time.
+
+    A picture that is there twice would be fitted and calibrated on at once. Raises DataError if
+    too few are left.
+    """
+    read = [(path, fact) for path, fact in zip(paths, facts, strict=True) if fact.error is None]
+    for fact in facts:
+        if fact.error is not None:
+            warn(f"left out: {fact.error}")
+    first: dict[str, int] = {}
+    for index, (path, fact) in enumerate(read):
+        if fact.sha256 in first:
+            warn(f"left out: '{path}' has the same bytes as '{read[first[fact.sha256]][0]}'.")
+        first.setdefault(fact.sha256, index)
+    kept = list(first.values())
+    if len(kept) < FEWEST:
+        raise DataError(
+            f"fitting needs at least {FEWEST} different readable good images, but got {len(kept)}"
+            f" from {len(paths)} files. Photograph more good parts; 30 are a start, 300 are good."
+        )
+    return GoodParts(
+        paths=tuple(read[i][0] for i in kept),
+        features=features.part(kept),
+        facts=tuple(read[i][1] for i in kept),
+        frame=frame,
+    )
+
+
+def learn(
+    kind: type[Method],
+    config: Config,
+    good: GoodParts,
+    *,
+    false_alarms: float,
+    seed: int,
+    track: Track,
+) -> tuple[bytes, Calibration, GoodParts]:
+    """Head graph and its calibration, and the parts the head was fitted on.
+
+    A fifth is held out when that is enough to express the rate asked for. Otherwise every part
+    is scored by a model fitted without its fifth, and the final model is fitted on all.
+    """
+    order = np.random.default_rng(seed).permutation(len(good.paths))
+    folds = [sorted(fold.tolist()) for fold in np.array_split(order, min(FOLDS, len(order)))]
+    held_out = len(folds[-1]) + 1 >= 1 / false_alarms
+    maps: list[Iterator[Map]] = []
+    for fold in folds[-1:] if held_out else folds:
+        fitted = good.part(sorted(set(range(len(order))) - set(fold)))
+        head = head_graph(kind, config, fitted.features, seed=seed, track=track)
+        maps.append(native_maps(head, good.part(fold)))
+    if not held_out:
+        fitted = good
+        head = head_graph(kind, config, good.features, seed=seed, track=track)
+    calibration = calibrate(
+        chain.from_iterable(maps),
+        good.frame.score,
+        false_alarms=false_alarms,
+        how="held out" if held_out else "cross-fitted",
+    )
+    return head, calibration, fitted
+
+
+def head_graph(
+    kind: type[Method], config: Config, features: Features, *, seed: int, track: Track
+) -> bytes:
+    """Fits the method and exports its head. Raises ExportError unless the runtime agrees."""
+    head = kind(config).fit(features, seed=seed, track=track).head().eval()
+    taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
+    graph = to_onnx(head, taps, tap_names(config), ["map"], {})
+    check_parity(head, graph, dict(zip(tap_names(config), taps, strict=True)))
+    return graph
+
+
+def native_maps(head: bytes, good: GoodParts) -> Iterator[Map]:
+    """Maps at the images' own sizes, by the runtime from the features at hand."""
+    run = session(head)
+    names = [tap.name for tap in run.get_inputs()]
+    for index, fact in enumerate(good.facts):
+        grid = run.run(None, dict(zip(names, good.features.batch([index]), strict=True)))[0]
+        yield good.frame.to_native(grid, fact.size)
+
+
+def tap_names(config: Config) -> list[str]:
+    return [f"tap_{tap}" for tap in config.taps]
+
+
+def describe(config: Config, method: str, preset: str, seed: int) -> dict[str, Any]:
+    """What the manifest says of where the model came from."""
+    backbone = BACKBONES[config.backbone]
+    weights = find_weights(config.backbone, config.weights)
+    installed = {name: version(name) for name in VERSIONS}
+    return {
+        "method": method,
+        "preset": preset,
+        "config": as_json(config),
+        "seed": seed,
+        "backbone": {
+            "name": backbone.name,
+            "licence": backbone.licence,
+            "source": backbone.source,
+            "sha256": file_hash(weights),
+        },
+        "versions": {
+            "blemish": version("blemish"),
+            "python": platform.python_version(),
+            **installed,
+        },
+    }
+
+
+def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) -> dict[str, Any]:
+    """What the manifest says of the data: enough to tell a fitted image again, and odd ones."""
+    sizes = sorted({fact.size for fact in good.facts})
+    return {
+        "folder": Path(data).resolve().name,
+        "files": files,
+        "used": len(good.facts),
+        "fitted": len(fitted.facts),
+        "smallest": min(sizes, key=lambda size: size[0] * size[1]),
+        "largest": max(sizes, key=lambda size: size[0] * size[1]),
+        "channels": sorted({fact.channels for fact in good.facts}),
+        "bits": sorted({fact.bits for fact in good.facts}),
+        "sha256": sorted(fact.sha256 for fact in good.facts),
+    }

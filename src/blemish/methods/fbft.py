@@ -1,0 +1,198 @@
+"""FBFT, forward-backward feature transfer: students carry features between two depths of a
+frozen network, forward and backward; where they fail, a part is not as it was learnt.
+
+Costanzino, Zama Ramirez, Lella, Ragaglia, Oliva, Lisanti, Di Stefano 2024, "Looking for Tiny
+Defects via Forward-Backward Feature Transfer", arXiv 2407.04092 (later: "Learning to Be a
+Transformer to Pinpoint Anomalies", IEEE Access 2025). Written from the paper; weights and licence
+are the backbone's (nets/weights.py). Trials and deviations: docs/methods/fbft.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from blemish.errors import ConfigError
+from blemish.frame import Frame
+from blemish.methods.base import Config, Method, require
+from blemish.methods.padim import Stack, stacked
+from blemish.nets.features import Features
+from blemish.nets.gaussian import Places, Whitened, fit_places, whitening
+from blemish.track import Track, silent
+from blemish.train import train
+
+EPS = 1e-6  # of the cosine, as in the released code
+
+
+@dataclass(frozen=True, kw_only=True)
+class FbftConfig(Config):
+    """students: "linear" fits one pair of linear students a place in closed form; "mlp" trains
+        the paper's pair of perceptrons for all places.
+    share, ridge: of the linear students, as in PadimConfig.
+    epochs, batch, rate: of the perceptrons' training (released code: 50, 4, 1e-4).
+    pad, boxes, top: of the frame, as in Frame (paper: edge padding to a square, bicubic, five
+        5 x 5 and three 7 x 7 boxes, mean of the highest 0.1 % of pixels).
+    """
+
+    students: Literal["linear", "mlp"] = "linear"
+    share: int = 2
+    ridge: float = 0.01
+    epochs: int = 50
+    batch: int = 4
+    rate: float = 1e-4
+    pad: bool = False
+    boxes: tuple[tuple[int, int], ...] = ()
+    top: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.taps) == 2, "taps", "two depths", self.taps)
+        require(1 <= self.share <= 8, "share", "between 1 and 8 positions", self.share)
+        require(self.ridge > 0, "ridge", "above 0", self.ridge)
+        require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
+        require(self.batch >= 1, "batch", "1 image or more", self.batch)
+        require(self.rate > 0, "rate", "above 0", self.rate)
+        require(0 <= self.top <= 1, "top", "a share between 0 and 1", self.top)
+        odd = all(width % 2 == 1 and width > 0 <= passes for width, passes in self.boxes)
+        require(odd, "boxes", "pairs (odd width in px, passes)", self.boxes)
+
+    def frame(self) -> Frame:
+        return Frame(
+            size=(self.size, self.size),
+            fit="pad" if self.pad else "stretch",
+            interpolation="bicubic" if self.pad else "area",
+            boxes=self.boxes,
+            top=self.top,
+        )
+
+
+class Student(nn.Sequential):
+    """A per-patch perceptron between two depths: three linear layers, GELU between.
+
+    (N, inside) → (N, outside); the hidden width is their mean, 768 in the paper.
+    """
+
+    def __init__(self, inside: int, outside: int) -> None:
+        hidden = (inside + outside) // 2
+        super().__init__(
+            nn.Linear(inside, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, outside),
+        )
+
+
+class Transfer(nn.Module):
+    """The paper's pair of students, and the product of their discrepancies."""
+
+    def __init__(self, shallow: int, deep: int) -> None:
+        super().__init__()
+        self.ahead = Student(shallow, deep)
+        self.back = Student(deep, shallow)
+
+    def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:  # (1, C, h, w) twice → (h, w)
+        _, _, h, w = shallow.shape
+        near, far = patches(shallow), patches(deep)  # (N, C)
+        ahead = F.normalize(self.ahead(near), dim=1) - F.normalize(far, dim=1)
+        back = F.normalize(self.back(far), dim=1) - F.normalize(near, dim=1)
+        map: Tensor = (ahead.norm(dim=1) * back.norm(dim=1)).reshape(h, w)
+        return map
+
+    def loss(self, taps: tuple[Tensor, ...]) -> Tensor:
+        """Sum of both mean cosine distances."""
+        near, far = (patches(tap) for tap in taps)
+        ahead = F.cosine_similarity(self.ahead(near), far, dim=1, eps=EPS).mean()
+        back = F.cosine_similarity(self.back(far), near, dim=1, eps=EPS).mean()
+        return (1 - ahead) + (1 - back)
+
+
+class LinearTransfer(nn.Module):
+    """Both linear students of every place, their discrepancies in units of their usual size.
+
+    With the good parts' covariance of (shallow, deep) at a place, the best linear student forward
+    is E[deep | shallow]; its discrepancy, whitened by its own residual covariance, is what the
+    last columns of `whitening` give. Backward is the same with the depths exchanged. Both sums
+    of squares are added, which for Gaussian features is a sum of two log-likelihoods.
+    """
+
+    def __init__(self, stack: Stack, places: Places, shallow: int) -> None:
+        super().__init__()
+        self.stack = stack
+        self.students = Whitened(places, students(places.covariance, shallow))
+
+    def forward(self, *taps: Tensor) -> Tensor:
+        discrepancy: Tensor = self.students(self.stack(*taps)).sqrt()
+        return discrepancy  # (h, w)
+
+
+def students(covariance: Tensor, shallow: int) -> Tensor:
+    """(P, D, D) → (P, D, D): the first D - shallow columns are the whitened discrepancies of the
+    forward students, the last `shallow` those of the backward ones; rows are (shallow, deep)."""
+    forward = whitening(covariance)[:, :, shallow:]
+    turned = covariance.roll((-shallow, -shallow), (1, 2))  # (deep, shallow)
+    backward = whitening(turned)[:, :, -shallow:].roll(shallow, 1)
+    return torch.cat([forward, backward], dim=2)
+
+
+class Fbft(Method):
+    """See the module's head. Presets: "embedded" on Lite0 strides, "paper" on a DINOv2 ViT."""
+
+    name = "fbft"
+    presets: ClassVar[dict[str, Config]] = {
+        "embedded": FbftConfig(),
+        "paper": FbftConfig(
+            size=1036,
+            backbone="vit_base_patch14_reg4_dinov2",
+            taps=(7, 11),
+            students="mlp",
+            pad=True,
+            boxes=((5, 5), (7, 3)),
+            top=0.001,
+        ),
+    }
+    config: FbftConfig
+
+    def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Fbft:
+        """Fits linear students in closed form, or trains the paper's."""
+        fit = self._linear if self.config.students == "linear" else self._mlp
+        self.head_ = fit(features, seed, track)
+        return self
+
+    def _linear(self, features: Features, seed: int, track: Track) -> nn.Module:
+        c = self.config
+        stack = Stack(c.share)
+        places = fit_places(stacked(stack, features, track), side=c.share, ridge=c.ridge)
+        return LinearTransfer(stack, places, features.shapes[0][0])
+
+    def _mlp(self, features: Features, seed: int, track: Track) -> nn.Module:
+        c = self.config
+        (shallow, *near), (deep, *far) = features.shapes
+        if near != far:
+            raise ConfigError(
+                f"students=mlp needs two taps of the same grid, but got {near} and {far}."
+                " Choose two blocks of a ViT, or students=linear."
+            )
+        with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global one
+            torch.manual_seed(seed)
+            net = Transfer(shallow, deep)
+        train(
+            net,
+            net.loss,
+            features,
+            epochs=c.epochs,
+            batch=c.batch,
+            rate=c.rate,
+            seed=seed,
+            track=track,
+        )
+        return net
+
+
+def patches(tap: Tensor) -> Tensor:
+    """(B, C, h, w) → (B * h * w, C)"""
+    return tap.flatten(2).transpose(1, 2).flatten(0, 1)

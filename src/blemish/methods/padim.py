@@ -1,0 +1,104 @@
+"""PaDiM: a Gaussian for each place of frozen features; what lies far from it is odd.
+
+Defard, Setkov, Loesch, Audigier 2020, "PaDiM: a Patch Distribution Modeling Framework for Anomaly
+Detection and Localization", arXiv 2011.08785. Written from the paper; weights and licence are the
+backbone's (nets/weights.py). What differs from the paper and why: docs/methods/padim.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from blemish.methods.base import Config, Method, require
+from blemish.nets.features import Features
+from blemish.nets.gaussian import Whitened, fit_places, whitening
+from blemish.track import Track, silent
+
+BATCH = 32  # images whose features are in memory at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class PadimConfig(Config):
+    """share: side of the squares of positions that share a covariance, 1 to 8; 1 in the paper.
+    ridge: added to each feature's variance, as a share of its mean over all places, above 0
+        (paper: 0.01 absolute).
+    width: features kept at random of those the taps give; 0 keeps all (paper: 100 of ResNet-18's).
+    """
+
+    share: int = 2
+    ridge: float = 0.01
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.share <= 8, "share", "between 1 and 8 positions", self.share)
+        require(self.ridge > 0, "ridge", "above 0", self.ridge)
+        require(self.width >= 0, "width", "0 or more features", self.width)
+
+
+class Stack(nn.Module):
+    """Taps side by side on the finest grid, cut to multiples of `share`; some channels, or all."""
+
+    def __init__(self, share: int, keep: Tensor | None = None) -> None:
+        super().__init__()
+        self.share = share
+        self.keep = keep
+
+    def forward(self, *taps: Tensor) -> Tensor:  # (B, C, h', w') each → (B, D, h, w)
+        h, w = (side - side % self.share for side in taps[0].shape[2:])
+        size = taps[0].shape[2:]
+        finest = [taps[0], *(F.interpolate(tap, size, mode="bilinear") for tap in taps[1:])]
+        stacked = torch.cat(finest, dim=1)[:, :, :h, :w]
+        return stacked if self.keep is None else stacked[:, self.keep]
+
+
+class PadimHead(nn.Module):
+    """Mahalanobis distance of each position (paper, equation 2)."""
+
+    def __init__(self, stack: Stack, whitened: Whitened) -> None:
+        super().__init__()
+        self.stack, self.whitened = stack, whitened
+
+    def forward(self, *taps: Tensor) -> Tensor:
+        distance: Tensor = self.whitened(self.stack(*taps)).sqrt()
+        return distance  # (h, w)
+
+
+class Padim(Method):
+    """See the module's head. Presets: "embedded", and "paper": ResNet-18 with 100 features."""
+
+    name = "padim"
+    presets: ClassVar[dict[str, Config]] = {
+        "embedded": PadimConfig(),
+        "paper": PadimConfig(size=224, backbone="resnet18", taps=(4, 8, 16), share=1, width=100),
+    }
+    config: PadimConfig
+
+    def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Padim:
+        """Means and covariances of good parts in one pass."""
+        channels = sum(shape[0] for shape in features.shapes)
+        stack = Stack(self.config.share, self._keep(channels, seed))
+        places = fit_places(
+            stacked(stack, features, track), side=self.config.share, ridge=self.config.ridge
+        )
+        self.head_ = PadimHead(stack, Whitened(places, whitening(places.covariance)))
+        return self
+
+    def _keep(self, channels: int, seed: int) -> Tensor | None:
+        if not 0 < self.config.width < channels:
+            return None
+        order = torch.randperm(channels, generator=torch.Generator().manual_seed(seed))
+        return order[: self.config.width].sort().values
+
+
+def stacked(stack: Stack, features: Features, track: Track) -> Iterator[Tensor]:
+    """(B, D, h, w) batches of all images, in order."""
+    total = -(-len(features) // BATCH)
+    for taps in track(features.batches(BATCH), "Fitting", total):
+        yield stack(*(torch.from_numpy(tap) for tap in taps))

@@ -1,0 +1,1 @@
+"""Bricks of the methods: frozen extractors and their features."""

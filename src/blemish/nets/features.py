@@ -1,0 +1,118 @@
+"""Frozen features of a set of images: computed once, through the runtime, kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from blemish.errors import ImageError
+from blemish.frame import Frame
+from blemish.images import decode_image, read_bytes, write_whole
+from blemish.runtime import session
+from blemish.track import Track
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Features of N images at each tap, on disk, read in batches.
+
+    files: one raw float32 file an image, its taps one after the other.
+    shapes: (C, h', w') of each tap.
+    """
+
+    files: tuple[Path, ...]
+    shapes: tuple[tuple[int, int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Array, ...]:
+        """(B, C, h', w') float32 for each tap, of the images at these indices."""
+        lengths = [int(np.prod(shape)) for shape in self.shapes]
+        rows = np.empty((len(indices), sum(lengths)), np.float32)
+        for row, index in zip(rows, indices, strict=True):
+            row[:] = np.fromfile(self.files[index], np.float32)
+        parts = np.split(rows, np.cumsum(lengths)[:-1], axis=1)
+        return tuple(p.reshape(-1, *s) for p, s in zip(parts, self.shapes, strict=True))
+
+    def batches(self, size: int) -> Iterator[tuple[Array, ...]]:
+        """All images in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.batch(range(start, min(start + size, len(self))))
+
+    def part(self, indices: Sequence[int]) -> Features:
+        """The same features, of some of the images."""
+        return Features(files=tuple(self.files[i] for i in indices), shapes=self.shapes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """What one image file turned out to be. error: why it was left out, or None."""
+
+    sha256: str = ""
+    size: tuple[int, int] = (0, 0)  # (H, W)
+    channels: int = 0
+    bits: int = 0
+    error: str | None = None
+
+
+def extract(
+    graph: bytes, frame: Frame, paths: Sequence[Path], folder: Path, track: Track
+) -> tuple[Features, tuple[Fact, ...]]:
+    """Features of every readable image, and a fact a path (with .error where it was left out).
+
+    graph: of the frozen backbone. folder: where features are kept; what is there by the same
+    graph, frame and image bytes is used again. Raises DataError if it cannot be written.
+    """
+    key = hashlib.sha256(graph + json.dumps(asdict(frame), sort_keys=True).encode()).hexdigest()
+    store = folder / key[:32]
+    run = session(graph, threads=1)  # one thread a worker: images side by side scale better
+    shapes = _shapes(run, frame)
+
+    def work(path: Path) -> Fact:
+        return _one(path, run, frame, store)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        facts = tuple(track(pool.map(work, paths), "Looking at good parts", len(paths)))
+    files = tuple(store / f"{fact.sha256}.f32" for fact in facts if fact.error is None)
+    return Features(files=files, shapes=shapes), facts
+
+
+def _one(path: Path, run: ort.InferenceSession, frame: Frame, store: Path) -> Fact:
+    try:
+        data = read_bytes(path)
+        pixels = decode_image(data, str(path))
+    except ImageError as error:
+        return Fact(error=str(error))
+    sha256 = hashlib.sha256(data).hexdigest()
+    file = store / f"{sha256}.f32"
+    if not file.exists():
+        taps = run.run(None, {"image": frame.to_model(pixels)})
+        write_whole(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
+    else:
+        file.touch()  # so that trimming takes the oldest
+    height, width, channels = pixels.shape
+    return Fact(
+        sha256=sha256, size=(height, width), channels=channels, bits=8 * pixels.dtype.itemsize
+    )
+
+
+def _shapes(run: ort.InferenceSession, frame: Frame) -> tuple[tuple[int, int, int], ...]:
+    taps = run.run(None, {"image": np.zeros((1, 3, *frame.size), np.float32)})
+    return tuple(tap.shape[1:] for tap in taps)
+
+
+def cores() -> int:
+    """CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,120 @@
+"""Pretrained networks that are never trained, and their ONNX graph.
+
+The graph has the normalisation inside: (1, 3, h, w) float32 in [0, 1] → one (1, C, h', w') map of
+features for each tap.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from blemish.errors import ConfigError, WeightsError
+from blemish.export import check_parity, to_onnx
+from blemish.nets.weights import BACKBONES, Backbone, read_state
+
+
+class Frozen(nn.Module):
+    """A backbone in eval mode with normalisation inside, ending in the features at its taps.
+
+    taps: strides in pixels for a CNN (4, 8, 16, 32), 0-based blocks for a ViT.
+    size: (h, w) a ViT's position embedding is resampled to; a CNN takes any.
+    Raises WeightsError if the tensors do not fit, ConfigError on a tap it does not have.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: str, taps: tuple[int, ...], size: tuple[int, int], weights: Path
+    ) -> None:
+        super().__init__()
+        known = BACKBONES[backbone]
+        self.taps, self.is_vit = taps, backbone.startswith("vit_")
+        self.register_buffer("mean", torch.tensor(known.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(known.std).view(1, 3, 1, 1))
+        build = _build_vit if self.is_vit else _build_cnn
+        self.net: Any = build(known, taps, size, read_state(weights))
+        self.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # (B, 3, h, w) in [0, 1]
+        normal = (image - self.mean) / self.std
+        if self.is_vit:  # the final LayerNorm on every tap, class and register tokens dropped
+            return tuple(
+                self.net.forward_intermediates(
+                    normal, indices=list(self.taps), norm=True, intermediates_only=True
+                )
+            )
+        return tuple(self.net(normal))  # (B, C, h', w') for each tap
+
+
+def _build_cnn(
+    known: Backbone, taps: tuple[int, ...], size: tuple[int, int], state: dict[str, Tensor]
+) -> nn.Module:
+    whole: nn.Module = timm.create_model(known.name)
+    _load(whole, _in_order(whole, state) if known.package else state, known)
+    info: Any = timm.create_model(known.name, features_only=True).feature_info
+    strides = list(info.reduction())
+    if unknown := set(taps) - set(strides):
+        raise ConfigError(
+            f"taps of '{known.name}' must be among its strides {strides}, got {sorted(unknown)}."
+        )
+    net: nn.Module = timm.create_model(
+        known.name, features_only=True, out_indices=tuple(strides.index(tap) for tap in taps)
+    )
+    kept = net.state_dict()
+    net.load_state_dict({name: whole.state_dict()[name] for name in kept})
+    return net
+
+
+def _build_vit(
+    known: Backbone, taps: tuple[int, ...], size: tuple[int, int], state: dict[str, Tensor]
+) -> nn.Module:
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    net: Any = timm.create_model(known.name, img_size=size, num_classes=0)
+    if unknown := [tap for tap in taps if not 0 <= tap < len(net.blocks)]:
+        raise ConfigError(
+            f"taps of '{known.name}' must be blocks 0 to {len(net.blocks) - 1}, but got {unknown}."
+        )
+    _load(net, checkpoint_filter_fn(state, net), known)
+    vit: nn.Module = net
+    return vit
+
+
+def _in_order(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The package names its tensors differently, but keeps timm's order."""
+    return dict(zip(net.state_dict(), state.values(), strict=True))
+
+
+def _load(net: nn.Module, state: dict[str, Tensor], known: Backbone) -> None:
+    try:
+        net.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"the weights must fit '{known.name}' tensor by tensor, but: {reason}."
+            f" The usual file is {known.file}."
+        ) from error
+
+
+def frozen_graph(
+    backbone: str, taps: tuple[int, ...], size: tuple[int, int], weights: Path
+) -> bytes:
+    """ONNX bytes of a backbone. A CNN's graph takes any size, a ViT's this one.
+
+    Raises ExportError unless ONNX Runtime reproduces torch within 1e-3 of the largest feature.
+    """
+    net = Frozen(backbone, taps, size, weights)
+    names = [f"tap_{tap}" for tap in taps]
+    axes = {} if net.is_vit else {name: {2: "h_" + name, 3: "w_" + name} for name in names}
+    probe = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    graph = to_onnx(
+        net, (probe,), ["image"], names, axes if net.is_vit else {**axes, "image": {2: "h", 3: "w"}}
+    )
+    check_parity(net, graph, {"image": probe})
+    return graph

@@ -1,0 +1,117 @@
+"""A Gaussian for each place of a feature grid: accumulated in one pass, scored as one product.
+
+Neighbouring positions may share a covariance (never a mean): that divides the size of the model
+and the time of a score, and steadies the estimate where images are few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from blemish.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Places:
+    """Statistics of good parts. P blocks of S = side * side positions, D features.
+
+    mean: (P, S, D). covariance: (P, D, D), ridge included. grid: (h, w) positions.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    grid: tuple[int, int]
+    side: int
+
+
+def blocks(grid: Tensor, side: int) -> Tensor:
+    """(B, D, h, w) → (P, B * S, D): positions that share a covariance, together."""
+    b, d, h, w = grid.shape
+    cut = grid.reshape(b, d, h // side, side, w // side, side)
+    return cut.permute(2, 4, 0, 3, 5, 1).reshape(h // side * (w // side), b * side * side, d)
+
+
+def fit_places(batches: Iterable[Tensor], *, side: int, ridge: float) -> Places:
+    """Means and covariances of (B, D, h, w) batches; h and w are multiples of side.
+
+    ridge: added to each feature's variance, as a share of its mean variance over all places.
+    Raises DataError if the features do not vary at all.
+    """
+    sums: Sums | None = None
+    for batch in batches:
+        sums = sums or Sums(batch, side)
+        sums.add(batch)
+    if sums is None:
+        raise DataError("fitting needs features of at least one good image, but got none.")
+    mean = sums.total / sums.count
+    covariance = sums.square / (sums.count * side * side) - mean.mT @ mean / (side * side)
+    covariance *= sums.count / max(sums.count - 1, 1)
+    level = covariance.diagonal(dim1=1, dim2=2).mean(0)  # (D,)
+    if not level.max() > 0:
+        raise DataError(
+            "the good images must differ from each other at least by noise, but their features"
+            " are all the same. Photograph different parts."
+        )
+    covariance += torch.diag(ridge * level.clamp_min(1e-6 * level.max()))
+    return Places(
+        mean=mean + blocks(sums.origin, side),
+        covariance=covariance,
+        grid=(sums.origin.shape[2], sums.origin.shape[3]),
+        side=side,
+    )
+
+
+class Sums:
+    """Running sums about the first image, so that nothing cancels in float32."""
+
+    def __init__(self, batch: Tensor, side: int) -> None:
+        d = batch.shape[1]
+        self.side, self.count, self.origin = side, 0, batch[:1].clone()
+        places = blocks(self.origin, side).shape[0]
+        self.total = torch.zeros(places, side * side, d)
+        self.square = torch.zeros(places, d, d)
+
+    def add(self, batch: Tensor) -> None:
+        """Takes in (B, D, h, w) features."""
+        rows = blocks(batch - self.origin, self.side)  # (P, B * S, D)
+        self.square.baddbmm_(rows.mT, rows)
+        self.total += rows.reshape(len(rows), len(batch), -1, rows.shape[2]).sum(1)
+        self.count += len(batch)
+
+
+def whitening(covariance: Tensor) -> Tensor:
+    """(P, D, D) → W of the same shape, so that (x - mean) @ W has unit covariance.
+
+    From the Cholesky root: column i of W sees features 0 to i only. It is the part of feature i
+    that a linear fit on the features before it cannot explain, in units of its own spread.
+    """
+    root = torch.linalg.cholesky(covariance)  # lower
+    unit = torch.eye(covariance.shape[1]).expand_as(covariance)
+    whiten: Tensor = torch.linalg.solve_triangular(root, unit, upper=False).mT.contiguous()
+    return whiten
+
+
+class Whitened(nn.Module):
+    """Squared length of each position's features after its place's linear map.
+
+    maps: (P, D, K). (1, D, h, w) → (h, w).
+    """
+
+    shift: Tensor
+    maps: Tensor
+
+    def __init__(self, places: Places, maps: Tensor) -> None:
+        super().__init__()
+        self.grid, self.side = places.grid, places.side
+        self.register_buffer("maps", maps)
+        self.register_buffer("shift", places.mean @ maps)  # (P, S, K)
+
+    def forward(self, features: Tensor) -> Tensor:
+        h, w, side = *self.grid, self.side
+        square = (blocks(features, side) @ self.maps - self.shift).square().sum(2)  # (P, S)
+        cells = square.reshape(h // side, w // side, side, side)
+        return cells.permute(0, 2, 1, 3).reshape(h, w)

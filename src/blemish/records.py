@@ -1,0 +1,72 @@
+"""The records that pass from room to room: frozen, typed, with units.
+
+Pixels are always native pixels, the ones of the file on disk. Higher scores are more anomalous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Map = npt.NDArray[np.float32]  # (H, W), one score a pixel, any real range
+Mask = npt.NDArray[np.bool_]  # (H, W), True on a defect
+Pixels = npt.NDArray[Any]  # (H, W, C) uint8 or uint16, C is 1 or 3 (RGB)
+
+Verdict = Literal["good", "defect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One picture on disk and what its folder says about it; no pixel is read.
+
+    defect_type: "good", or the name of the folder of defects it lies in.
+    mask: file that marks the defect's pixels; None for good parts, and for defects without one.
+    """
+
+    image: Path
+    split: Literal["train", "test"]
+    defect_type: str
+    mask: Path | None = None
+
+    @property
+    def is_defect(self) -> bool:
+        """Whether the folder says that this part is defective."""
+        return self.defect_type != "good"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """One connected blemish.
+
+    box: (x, y, width, height) in native pixels, x to the right and y down from the top left.
+    area_px: number of native pixels.
+    peak: highest value of the map inside.
+    """
+
+    box: tuple[int, int, int, int]
+    area_px: int
+    peak: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """What an Inspector says about one image.
+
+    score: raw image score, any real number. threshold: scores above it are defects.
+    p_value: in (0, 1]: among n good parts that the model never saw, how many score as high
+        or higher, (1 + count) / (n + 1). Small is suspicious.
+    map: (H, W) float32 at the image's own size. regions: largest peak first; empty when good.
+    ms: milliseconds from the first byte read to the verdict.
+    """
+
+    score: float
+    p_value: float
+    threshold: float
+    verdict: Verdict
+    map: Map
+    regions: tuple[Region, ...]
+    ms: float

@@ -1,0 +1,146 @@
+"""A photograph with what the model sees in it: heat, outlines, and the verdict in words.
+
+Good areas stay as they were photographed: heat is drawn only where a pixel is out of the ordinary,
+and outlines run around a blemish, not over it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from blemish.errors import ShapeError
+from blemish.records import Map, Mask, Pixels, Prediction
+
+RGB = npt.NDArray[np.uint8]  # (H, W, 3)
+Colour = tuple[int, int, int]  # RGB
+
+OUTLINE: Colour = (0, 229, 255)  # cyan: no heat colour is near it
+CASING: Colour = (16, 24, 32)  # under the outline, so that it shows on white as well
+BAR: dict[str, Colour] = {"good": (23, 92, 58), "defect": (150, 28, 36)}
+HEAT_FROM, HEAT_TO = 90, 245  # part of the colour map, of 0 … 255: from purple to light yellow
+FAINT, STRONG = 0.25, 0.60  # opacity of the heat at both ends
+NARROWEST = 136  # pixels that a line of the caption needs to be readable
+SMALLEST_TEXT = 0.4  # of OpenCV's font size, 9 pixels high
+
+
+def draw_overlay(image: Pixels, prediction: Prediction, extent: tuple[float, float]) -> RGB:
+    """The painted image with a bar below that says verdict, score, threshold and p-value.
+
+    Arguments and errors as paint. Returns (H + bar, max(W, 136), 3) uint8 RGB: images narrower than
+    136 pixels get a margin on the right, so that the words fit.
+    """
+    painted = paint(image, prediction, extent)
+    height, width = painted.shape[:2]
+    canvas_width = max(width, NARROWEST)
+    bar = _caption(prediction, canvas_width, height)
+    margin = np.zeros((height, canvas_width - width, 3), np.uint8)
+    return np.concatenate([np.concatenate([painted, margin], axis=1), bar])
+
+
+def paint(image: Pixels, prediction: Prediction, extent: tuple[float, float]) -> RGB:
+    """The image with translucent heat where its map is out of the ordinary, and outlined regions.
+
+    image: (H, W, 1 or 3) uint8 or uint16. prediction: with a map of the same (H, W).
+    extent: (value up to which a pixel is ordinary, value that is surely a defect). Heat is
+        transparent below the first and turns from purple to light yellow up to the second; regions
+        are outlined where they rise above the first, so it is the calibration's extent.
+    Returns (H, W, 3) uint8 RGB. Raises ShapeError if map and image differ in size.
+    """
+    if prediction.map.shape != image.shape[:2]:
+        raise ShapeError(
+            f"a map must have its image's size {image.shape[:2]}, but has {prediction.map.shape}."
+            " Pass the prediction of this image."
+        )
+    painted = _heat(as_rgb(image), prediction.map, extent)
+    return outline(painted, _region_pixels(prediction, extent[0]))
+
+
+def outline(image: RGB, mask: Mask, colour: Colour = OUTLINE) -> RGB:
+    """A copy of the (H, W, 3) image with a line around the (H, W) mask's regions, just outside."""
+    thickness = max(1, round(min(image.shape[:2]) / 400))
+    reach = 3 * thickness + 1  # leaves the blemish itself in sight
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    around = cv2.dilate(mask.astype(np.uint8), kernel)
+    lines, _ = cv2.findContours(around, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    drawn: RGB = image.copy()
+    cv2.drawContours(drawn, lines, -1, CASING, 3 * thickness, cv2.LINE_AA)
+    cv2.drawContours(drawn, lines, -1, colour, thickness, cv2.LINE_AA)
+    return drawn
+
+
+def as_rgb(image: Pixels) -> RGB:
+    """(H, W, 1 or 3) uint8 or uint16 pixels for a screen, (H, W, 3) uint8; grey becomes RGB.
+
+    16-bit images are stretched from their own darkest to their own brightest value.
+    """
+    if image.dtype != np.uint8:
+        low, high = int(image.min()), int(image.max())
+        image = ((image - np.float32(low)) * (255 / max(high - low, 1))).round().astype(np.uint8)
+    return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
+
+
+def _heat(image: RGB, map: Map, extent: tuple[float, float]) -> RGB:
+    low, high = extent
+    hot = map > low
+    rise = np.clip((map[hot] - low) / max(high - low, 1e-30), 0, 1)
+    steps = np.rint(HEAT_FROM + rise * (HEAT_TO - HEAT_FROM)).astype(np.uint8)
+    colours = _heat_colours()[steps]
+    alpha = (FAINT + rise * (STRONG - FAINT))[:, None]
+    image[hot] = np.rint((1 - alpha) * image[hot] + alpha * colours).astype(np.uint8)
+    return image
+
+
+def _heat_colours() -> RGB:
+    """(256, 3): inferno, whose brightness rises evenly, in colour and in grey print."""
+    ramp: npt.NDArray[Any] = np.arange(256, dtype=np.uint8)[:, None]
+    return np.asarray(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), np.uint8)[:, 0, ::-1]
+
+
+def _region_pixels(prediction: Prediction, level: float) -> Mask:
+    """The pixels of the prediction's regions: connected, above the level, with their peak."""
+    map = prediction.map
+    if not prediction.regions:
+        return np.zeros(map.shape, dtype=bool)
+    lowest_peak = np.float32(min(region.peak for region in prediction.regions))
+    level = min(level, float(np.nextafter(lowest_peak, np.float32(-np.inf))))
+    count, labels = cv2.connectedComponents((map > level).view(np.uint8), connectivity=8)
+    chosen = np.zeros(count, dtype=bool)
+    chosen[labels[map >= lowest_peak]] = True
+    return np.asarray(chosen[labels])
+
+
+def _caption(prediction: Prediction, width: int, image_height: int) -> RGB:
+    """(bar, width, 3): words in as many lines as they need at a size that can be read."""
+    words = _words(prediction)
+    font, gap = cv2.FONT_HERSHEY_SIMPLEX, "   "
+    (full, tall), _ = cv2.getTextSize(gap.join(words), font, 1.0, 2)
+    # One line across the image, but in letters no higher than 3 % of it.
+    size = max(SMALLEST_TEXT, min(0.94 * width / full, 0.03 * image_height / tall))
+    thickness = max(1, round(1.6 * size))
+    lines = [words[0]]
+    for word in words[1:]:
+        longer = lines[-1] + gap + word
+        fits = cv2.getTextSize(longer, font, size, thickness)[0][0] <= 0.97 * width
+        lines[-1:] = [longer] if fits else [lines[-1], word]
+    step = round(1.8 * tall * size)
+    bar = np.full((step * len(lines) + step // 2, width, 3), BAR[prediction.verdict], np.uint8)
+    for row, line in enumerate(lines, start=1):
+        place = (max(2, round(0.015 * width)), step * row)
+        cv2.putText(bar, line, place, font, size, (255, 255, 255), thickness, cv2.LINE_AA)
+    return bar
+
+
+def _words(prediction: Prediction) -> list[str]:
+    regions = len(prediction.regions)
+    counted = [f"{regions} region{'s' * (regions > 1)}"] if regions else []
+    return [
+        prediction.verdict.upper(),
+        f"score {prediction.score:.4g}",
+        f"limit {prediction.threshold:.4g}",
+        f"p {prediction.p_value:.2g}",
+        *counted,
+    ]

@@ -1,0 +1,172 @@
+"""One HTML file that tells how good a model is; opens anywhere, asks no network for anything."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import jinja2
+import numpy as np
+
+from blemish.calibrate import upper_rate
+from blemish.images import write_whole
+from blemish.metrics.evaluate import Evaluation, Scored
+from blemish.records import Pixels
+from blemish.report import plots
+from blemish.report.overlay import RGB, as_rgb, outline
+
+SHOWN = 6  # worst cases of either kind
+THUMBNAIL = (560, 480)  # largest height and width of a picture on the page
+TRUTH = (57, 255, 20)  # green outline of what a person marked
+EXPLAINED = {
+    "image_auroc": ("Image AUROC", "chance that a defective part scores above a good one"),
+    "image_ap": ("Image AP", "average share of true defects among the parts scored highest"),
+    "image_f1_max": ("Image F1 max", "best balance of found and false, at the best threshold"),
+    "pixel_auroc": ("Pixel AUROC", "chance that a defect's pixel is hotter than a good one"),
+    "pixel_ap": ("Pixel AP", "average share of true defect among the hottest pixels"),
+    "pixel_f1_max": ("Pixel F1 max", "best balance of found and false pixels"),
+    "aupro_30": ("AUPRO@30", "share of each defect found, up to 30 % of good pixels marked"),
+    "aupro_05": ("AUPRO@5", "the same, up to 5 % of good pixels marked"),
+}
+
+NOTHING = "\N{EN DASH}"
+
+Views = Callable[[Scored], tuple[Pixels, RGB]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One part on the page. pictures: (caption, data URI)."""
+
+    name: str
+    kind: str
+    score: float
+    rejected: bool
+    pictures: tuple[tuple[str, str], ...]
+
+
+def write_report(
+    folder: str | Path,
+    *,
+    title: str,
+    evaluation: Evaluation,
+    items: Sequence[Scored],
+    views: Views,
+    info: Mapping[str, str],
+    command: str,
+) -> Path:
+    """Writes folder/report.html, whole or not at all, and returns its path.
+
+    items: what was evaluated; their maps are not needed any more.
+    views: called for the few parts that are shown; gives the photograph, (H, W, C) as it was read,
+        and the same painted, (H, W, 3) uint8 RGB, as by overlay.paint.
+    info: what is to be told about the model, in this order: method, data, versions, guarantee …
+    command: command line that makes this report again.
+    Raises DataError if it cannot be written, and whatever views raises.
+    """
+    misses = sorted((i for i in items if i.sample.is_defect), key=lambda i: i.score)[:SHOWN]
+    alarms = sorted((i for i in items if not i.sample.is_defect), key=lambda i: -i.score)[:SHOWN]
+    text = _template().render(
+        title=title,
+        evaluation=evaluation,
+        good=_verdicts(evaluation.counts["good"], evaluation.false_alarm_rate),
+        defects=_verdicts(evaluation.counts["defect"], evaluation.detection_rate),
+        explained=EXPLAINED,
+        histogram=plots.histogram(_by_kind(items), evaluation.threshold),
+        roc=_roc(evaluation),
+        pro=plots.pro(evaluation.pro) if evaluation.pro else None,
+        misses=[_case(item, evaluation.threshold, views) for item in misses],
+        alarms=[_case(item, evaluation.threshold, views) for item in alarms],
+        info=info,
+        command=command,
+    )
+    path = Path(folder) / "report.html"
+    write_whole(path, text.encode("utf-8", "backslashreplace"))  # names need not be Unicode
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdicts:
+    """How many of n parts were called defective. at_most: bound of the long-run rate, at 95 %
+    confidence."""
+
+    n: int
+    rejected: int
+    rate: float
+    at_most: float
+
+
+def _verdicts(n: int, rate: float | None) -> Verdicts | None:
+    if rate is None:
+        return None
+    rejected = round(rate * n)
+    at_most = upper_rate(n, rejected) if rejected < n else 1.0
+    return Verdicts(n=n, rejected=rejected, rate=rate, at_most=at_most)
+
+
+def _roc(evaluation: Evaluation) -> str | None:
+    false_alarms, found = evaluation.false_alarm_rate, evaluation.detection_rate
+    if evaluation.roc is None or false_alarms is None or found is None:
+        return None
+    return plots.roc(evaluation.roc, (false_alarms, found))
+
+
+def _by_kind(items: Sequence[Scored]) -> dict[str, list[float]]:
+    """Scores by kind, good first."""
+    kinds = sorted({(item.sample.is_defect, item.sample.defect_type) for item in items})
+    return {
+        kind: [item.score for item in items if item.sample.defect_type == kind] for _, kind in kinds
+    }
+
+
+def _case(item: Scored, threshold: float, views: Views) -> Case:
+    image, painted = views(item)
+    photograph = as_rgb(image)
+    pictures = [("photograph", photograph), ("what the model sees", painted)]
+    if item.mask is not None and item.mask.any():
+        marked = outline(photograph, item.mask, TRUTH)
+        pictures.insert(1, ("marked by a person", marked))
+    return Case(
+        name=f"{item.sample.image.parent.name}/{item.sample.image.name}",
+        kind=item.sample.defect_type,
+        score=item.score,
+        rejected=item.score > threshold,
+        pictures=tuple((caption, _thumbnail(picture)) for caption, picture in pictures),
+    )
+
+
+def _thumbnail(picture: RGB) -> str:
+    """A JPEG in a data URI; small pictures are enlarged by a whole number, pixel for pixel."""
+    height, width = picture.shape[:2]
+    scale = min(THUMBNAIL[0] / height, THUMBNAIL[1] / width)
+    scale = min(int(scale), 3) if scale >= 1 else scale
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
+    small = cv2.resize(picture, size, interpolation=how)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names of files and folders are anyone's
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["figure"] = lambda value: NOTHING if value is None else f"{value:.3f}"
+    return environment.get_template("page.html")
+
+
+def _percent(rate: float | None) -> str:
+    """A rate with as many digits as it can carry: 0.25 %, 3.4 %, 97 %."""
+    if rate is None:
+        return NOTHING
+    per_cent = 100 * rate
+    digits = 0 if per_cent in (0, 100) or 10 <= per_cent <= 90 else 1 + (0 < per_cent < 0.1)
+    return f"{per_cent:.{digits}f} %"

@@ -1,0 +1,170 @@
+"""Many images through one Inspector: files for `inspect`, a data set for `evaluate`.
+
+One bad file never stops the rest: it is reported with its reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blemish.calibrate import Calibration
+from blemish.data import list_images, open_data
+from blemish.errors import DataError, ImageError
+from blemish.images import decode_image, read_bytes, read_image, read_mask, write_map, write_png
+from blemish.metrics.evaluate import Scored
+from blemish.records import Pixels, Prediction, Sample
+from blemish.report.overlay import draw_overlay, paint
+from blemish.runtime import Inspector
+from blemish.track import Track, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One image to inspect, and the path (without suffix) under which its pictures go."""
+
+    image: Path
+    output: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one image: a prediction, or the reason why there is none."""
+
+    file: Path
+    prediction: Prediction | None = None
+    error: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """good, defect or error"""
+        return self.prediction.verdict if self.prediction else "error"
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of `inspect --json`; no map."""
+        if self.prediction is None:
+            return {"file": str(self.file), "verdict": "error", "error": self.error}
+        p = self.prediction
+        return {
+            "file": str(self.file),
+            "verdict": p.verdict,
+            "score": p.score,
+            "p_value": p.p_value,
+            "threshold": p.threshold,
+            "regions": [asdict(region) for region in p.regions],
+            "ms": round(p.ms, 3),
+        }
+
+
+def jobs(inputs: Sequence[Path], folder: Path | None) -> list[Job]:
+    """The images of all inputs, each with a place of its own below `folder`.
+
+    Sub-folders of an input are kept; with several inputs each gets a sub-folder of its name.
+    Raises DataError if an input does not exist or holds no image.
+    """
+    taken: set[str] = set()
+    found = []
+    for given in inputs:
+        root = given if given.is_dir() else given.parent
+        top = Path(root.resolve().name) if len(inputs) > 1 and given.is_dir() else Path()
+        for image in list_images(given):
+            inside = top / image.relative_to(root).parent
+            output = folder / _unused(inside, image, taken) if folder else None
+            found.append(Job(image=image, output=output))
+    return found
+
+
+def _unused(inside: Path, image: Path, taken: set[str]) -> Path:
+    """<stem>; where a.png and a.jpg meet the second keeps its suffix, then they are numbered."""
+    for name in (image.stem, image.name, *(f"{image.name}-{n}" for n in range(2, 10**6))):
+        if (key := str(inside / name).casefold()) not in taken:
+            taken.add(key)
+            return inside / name
+    raise DataError(f"'{image}' must get a name of its own, but a million are taken.")
+
+
+def inspect_all(inspector: Inspector, todo: Iterable[Job]) -> Iterator[Outcome]:
+    """Inspects one image after the other. Raises DataError only if pictures cannot be written."""
+    for job in todo:
+        try:
+            prediction = inspector.inspect(job.image)
+        except ImageError as error:
+            yield Outcome(file=job.image, error=str(error))
+            continue
+        if job.output is not None:
+            _draw(inspector.artifact.calibration, job, prediction)
+        yield Outcome(file=job.image, prediction=prediction)
+
+
+def _draw(calibration: Calibration, job: Job, prediction: Prediction) -> None:
+    output = str(job.output)
+    picture = draw_overlay(read_image(job.image), prediction, colours(calibration))
+    write_png(Path(f"{output}.overlay.png"), picture)
+    write_map(Path(f"{output}.map.tiff"), prediction.map)
+
+
+def colours(calibration: Calibration) -> tuple[float, float]:
+    """Map values for the ends of the colour scale: what good parts reach, surely a defect."""
+    return calibration.extent, calibration.seed + (calibration.seed - calibration.extent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A data set scored. left_out: sentences on the images that could not take part."""
+
+    items: tuple[Scored, ...]
+    left_out: tuple[str, ...]
+
+
+def score_dataset(
+    inspector: Inspector,
+    data: str | Path,
+    *,
+    track: Track = silent,
+    seen: Callable[[str], None] = lambda message: None,
+) -> Judged:
+    """Scores the test part. Images the model was fitted or calibrated on do not take part.
+
+    Raises DataError if nothing is left to evaluate.
+    """
+    dataset = open_data(data)
+    known = set(inspector.artifact.about.get("data", {}).get("sha256", ()))
+    items: list[Scored] = []
+    left_out: list[str] = list(dataset.notes)
+    fitted = 0
+    for sample in track(dataset.test, "Evaluating", len(dataset.test)):
+        try:
+            item = _score(inspector, sample, known)
+        except ImageError as error:
+            left_out.append(f"left out: {error}")
+            continue
+        fitted += item is None
+        items += [item] if item else []
+    if fitted:
+        left_out.append(f"left out: {fitted} images the model was fitted or calibrated on.")
+    if not items:
+        raise DataError(
+            f"'{data}' must hold images to evaluate on, but none is left of {len(dataset.test)}."
+            " Give good and defective parts the model has not seen. " + " ".join(left_out)
+        )
+    return Judged(items=tuple(items), left_out=tuple(left_out))
+
+
+def _score(inspector: Inspector, sample: Sample, known: set[str]) -> Scored | None:
+    data = read_bytes(sample.image)
+    if hashlib.sha256(data).hexdigest() in known:
+        return None
+    pixels = decode_image(data, str(sample.image))
+    map, score = inspector.score(pixels)
+    mask = read_mask(sample.mask, map.shape) if sample.mask else None
+    return Scored(sample=sample, score=score, map=map, mask=mask)
+
+
+def view(inspector: Inspector, item: Scored) -> tuple[Pixels, Any]:
+    """The photograph and its overlay, for the report."""
+    pixels = read_image(item.sample.image)
+    prediction = inspector.inspect(pixels)
+    return pixels, paint(pixels, prediction, colours(inspector.artifact.calibration))

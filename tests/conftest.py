@@ -1,0 +1,44 @@
+"""Fixtures for every room."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from blemish.data.demo import make_demo
+
+DATA = Path(
+    os.environ.get("BLEMISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+
+# Property tests are judged by what they find, not by how busy the machine is.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+def shared_data(name: str) -> Path:
+    """Folder of one real data set, or a loud skip."""
+    folder = DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"REAL DATA ABSENT: {folder} does not exist; set BLEMISH_DATA to its parent")
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing of the person's cache is read or written."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BLEMISH_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny demo set: 12 good parts to fit on, 3 good and 7 defective ones to test."""
+    folder = tmp_path_factory.mktemp("demo") / "set"
+    return make_demo(folder, train_good=12, test_good=3, per_defect=1)

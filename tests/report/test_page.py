@@ -1,0 +1,208 @@
+"""The HTML report: complete, honest about what it lacks, safe with any name, and offline."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from blemish.errors import DataError
+from blemish.metrics import FIGURES, Evaluation, Scored, evaluate
+from blemish.records import Pixels, Sample
+from blemish.report.overlay import RGB
+from blemish.report.page import write_report
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "$\\frac{",
+    "{{ 7 * 7 }}",
+    "\u202eevil",
+    "疵 ü",
+    "\udcff not utf-8",
+)
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: tags, attributes, text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def scored(kind: str, score: float, *, name: str = "1.png", masked: bool = True) -> Scored:
+    mask = np.zeros((30, 40), dtype=bool)
+    mask[5:9, 10:20] = kind != "good"
+    map = (mask + np.random.default_rng(0).random(mask.shape)).astype(np.float32)
+    sample = Sample(image=Path(f"test/{kind}") / name, split="test", defect_type=kind)
+    return Scored(sample=sample, score=score, map=map, mask=mask if masked else None)
+
+
+def views(item: Scored) -> tuple[Pixels, RGB]:
+    return np.full((30, 40, 1), 90, np.uint8), np.full((30, 40, 3), 120, np.uint8)
+
+
+def report(folder: Path, items: list[Scored], **changes: str) -> tuple[Page, Evaluation]:
+    evaluation = evaluate(items, threshold=2.5, bootstrap=50)
+    path = write_report(
+        folder,
+        title=changes.get("title", "A part"),
+        evaluation=evaluation,
+        items=items,
+        views=views,
+        info={"Method": "padim", "Backbone": changes.get("backbone", "Lite0, Apache-2.0")},
+        command="blemish evaluate part.blemish parts -o report",
+    )
+    assert path == folder / "report.html"
+    return Page(path.read_text(encoding="utf-8")), evaluation
+
+
+def mixed() -> list[Scored]:
+    return [
+        *(scored("good", s, name=f"{s}.png") for s in (0.0, 1.0, 2.0, 3.0)),
+        *(scored("crack", s, name=f"{s}.png") for s in (1.5, 4.0)),
+        *(scored("dent", s, name=f"{s}.png") for s in (2.25, 5.0, 6.0)),
+    ]
+
+
+def test_every_figure_is_there(tmp_path: Path) -> None:
+    page, evaluation = report(tmp_path, mixed())
+    rows = [evaluation.figures, *evaluation.by_type.values()]
+    for name in FIGURES:
+        for row in rows:
+            assert f"{row[name]:.3f}" in page.text
+    for interval in evaluation.intervals.values():
+        assert interval is not None
+        assert f"{interval[0]:.3f} \N{EN DASH} {interval[1]:.3f}" in page.text
+
+
+def test_the_headline_says_what_would_happen(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, mixed())
+    words = re.sub(r"\s+", " ", page.text)
+    assert "3 of 5 defective parts found, 60 %" in words
+    assert "2 would pass unnoticed" in words
+    assert "1 of 4 good parts rejected by mistake, 25 %" in words
+    # Clopper and Pearson's bound for 1 of 4, from a table
+    assert "at most 75 %" in words
+    assert "threshold of 2.5" in words
+
+
+def test_the_worst_cases_come_first_with_their_pictures(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, mixed())
+    names = re.findall(r"(?:good|crack|dent)/[\d.]+\.png", page.text)
+    assert names[:5] == [
+        f"{n}.png" for n in ("crack/1.5", "dent/2.25", "crack/4.0", "dent/5.0", "dent/6.0")
+    ]
+    assert names[5:] == [f"good/{n}.png" for n in ("3.0", "2.0", "1.0", "0.0")]
+    assert page.text.count("missed") == 2
+    assert page.text.count("marked by a person") == 5
+    assert page.tags.count("img") == 5 * 3 + 4 * 2
+    assert page.tags.count("svg") == 3
+
+
+def test_pictures_are_made_only_for_those_shown(tmp_path: Path) -> None:
+    asked = []
+
+    def counting(item: Scored) -> tuple[Pixels, RGB]:
+        asked.append(item)
+        return views(item)
+
+    items = [scored(k, float(s), name=f"{s}.png") for k in ("good", "x") for s in range(50)]
+    write_report(
+        tmp_path,
+        title="",
+        evaluation=evaluate(items, threshold=2.5, bootstrap=0),
+        items=items,
+        views=counting,
+        info={},
+        command="",
+    )
+    assert len(asked) == 12
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text(tmp_path: Path, name: str) -> None:
+    file = name.replace("/", "_")
+    items = [scored("good", 0.0, name=file), scored(name, 4.0, name=file), *mixed()]
+    page, _ = report(tmp_path, items, title=name, backbone=name)
+    plain, _ = report(tmp_path, [scored("good", 0.0), scored("x", 4.0), *mixed()])
+    assert "script" not in page.tags
+    assert not any(attribute.startswith("on") for attribute, _ in page.attributes)
+    assert page.tags.count("img") == plain.tags.count("img")
+    shown = name.encode("utf-8", "backslashreplace").decode()
+    assert page.text.count(shown) >= 4  # title twice, backbone, table
+    assert shown[:21] in "".join(re.findall(r"\S.* \(1\)", page.text))  # histogram
+
+
+def test_nothing_is_asked_of_the_network(tmp_path: Path) -> None:
+    report(tmp_path, mixed())
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    for name, value in page.attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert value.startswith(("data:image/", "#"))
+    urls = set(re.findall(r"(?:https?:)?//[a-z][\w./-]+", re.sub(r"base64,[^\"]+", "", text)))
+    assert urls <= {
+        "http://www.w3.org/2000/svg",
+        "http://www.w3.org/1999/xlink",
+    }  # names, not links
+    assert "@import" not in text
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_without_defects(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, [scored("good", 1.0), scored("good", 3.0, name="2.png")])
+    assert "1 of 2" in page.text
+    assert "no defective parts" in page.text
+    assert "Worst misses" not in page.text
+    assert page.tags.count("svg") == 1
+
+
+def test_without_good_parts(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, [scored("x", 1.0), scored("x", 3.0, name="2.png")])
+    assert "no good parts" in page.text
+    assert "Worst false alarms" not in page.text
+
+
+def test_without_masks(tmp_path: Path) -> None:
+    items = [scored("good", 1.0), scored("x", 2.0, masked=False), scored("x", 3.0, masked=False)]
+    page, _ = report(tmp_path, items)
+    assert "only in the image figures: 2" in re.sub(r"\s+", " ", page.text)
+    assert "marked by a person" not in page.text
+    assert page.tags.count("svg") == 2  # histogram and ROC, no PRO
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30, -1.0, 0.0])
+def test_scores_of_any_range(tmp_path: Path, scale: float) -> None:
+    items = [
+        scored(kind, scale * s, name=f"{s}.png") for kind in ("good", "x") for s in (1.0, 2.0, 900)
+    ]
+    page, _ = report(tmp_path, items)
+    assert page.tags.count("svg") == 3
+
+
+def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
+    report(tmp_path / "a", mixed())
+    report(tmp_path / "b", mixed())
+    first, second = ((tmp_path / n / "report.html").read_bytes() for n in "ab")
+    assert first == second
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"report\.html"):
+        report(tmp_path / "file", mixed())
