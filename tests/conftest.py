@@ -11,9 +11,7 @@ from hypothesis import settings
 
 from blemish.data.demo import make_demo
 
-DATA = Path(
-    os.environ.get("BLEMISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-)
+DATA = Path(os.environ.get("BLEMISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
 # Property tests are judged by what they find, not by how busy the machine is.
 settings.register_profile("no deadline", deadline=None)

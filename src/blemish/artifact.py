@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from blemish.images import write_whole
 
 FORMAT = 1
 GRAPH, MANIFEST = "graph.onnx", "manifest.json"
-LIMITS = {GRAPH: 2 * 2**30, MANIFEST: 64 * 2**20}  # bytes; ONNX itself ends at 2 GiB
+LIMITS = {GRAPH: 2 * 2**30, MANIFEST: 16 * 2**20}  # bytes; ONNX itself ends at 2 GiB
+LARGEST_SIDE = 2**13  # pixels of a model's input
 EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models give equal files
 
 
@@ -60,7 +62,8 @@ class Artifact:
             "calibration": asdict(self.calibration),
             "members": {GRAPH: member},
         }
-        return json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+        return text.encode(errors="surrogatepass")  # a folder's name may hold bytes of no text
 
 
 def open_artifact(path: str | Path) -> Artifact:
@@ -73,7 +76,9 @@ def open_artifact(path: str | Path) -> Artifact:
         with zipfile.ZipFile(path) as archive:
             manifest = _read_manifest(archive, path)
             graph = _read_graph(archive, manifest, path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except ArtifactError:
+        raise
+    except Exception as error:  # zipfile raises whatever it stumbles over in a damaged file
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ArtifactError(
             f"'{path}' must be a file written by blemish fit, but it cannot be opened: {reason}."
@@ -84,13 +89,10 @@ def open_artifact(path: str | Path) -> Artifact:
             graph=graph,
             frame=_frame(manifest.pop("frame")),
             calibration=_calibration(manifest.pop("calibration")),
-            about={key: value for key, value in manifest.items() if key not in _OWN_KEYS},
+            about=_about(manifest),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(path, f"its manifest lacks or misstates {error}") from error
-
-
-_OWN_KEYS = ("format", "members")
 
 
 def _read_manifest(archive: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def _read_manifest(archive: zipfile.ZipFile, path: str | Path) -> dict[str, Any]
                 f" {LIMITS[member.filename]:,} bytes, but declares {member.file_size:,}",
             )
     try:
-        manifest = json.loads(archive.read(MANIFEST))
+        manifest = json.loads(archive.read(MANIFEST), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its {MANIFEST} is not JSON ({error})") from error
     if not isinstance(manifest, dict):
@@ -131,14 +133,45 @@ def _damaged(path: str | Path, why: str) -> ArtifactError:
     return ArtifactError(f"'{path}' is damaged or not from blemish: {why}. Copy it or fit again.")
 
 
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
 def _frame(stored: dict[str, Any]) -> Frame:
     boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
     height, width = (int(side) for side in stored.pop("size"))
-    return Frame(size=(height, width), boxes=boxes, **stored)
+    frame = Frame(size=(height, width), boxes=boxes, **stored)
+    _require(0 < min(frame.size) <= max(frame.size) <= LARGEST_SIDE, "the frame's size")
+    _require(frame.fit in ("stretch", "pad"), "the frame's fit")
+    _require(frame.interpolation in ("area", "bicubic"), "the frame's interpolation")
+    odd = all(0 < width < 1000 and width % 2 and 0 <= passes < 100 for width, passes in boxes)
+    _require(odd and len(boxes) < 100, "the frame's boxes")
+    _require(0 <= frame.top <= 1, "the frame's top")
+    _require(frame.white > 0, "the frame's white")
+    return frame
 
 
 def _calibration(stored: dict[str, Any]) -> Calibration:
     scores = tuple(float(score) for score in stored.pop("scores"))
-    return Calibration(
-        scores=scores, peaks=tuple(float(peak) for peak in stored.pop("peaks")), **stored
-    )
+    peaks = tuple(float(peak) for peak in stored.pop("peaks"))
+    calibration = Calibration(scores=scores, peaks=peaks, **stored)
+    _require(len(scores) == len(peaks) > 0, "the calibration's scores")
+    _require(all(map(math.isfinite, (*scores, *peaks, calibration.extent))), "finite scores")
+    _require([*scores] == sorted(scores) and [*peaks] == sorted(peaks), "ascending scores")
+    _require(0 < calibration.false_alarms < 1, "the calibration's false_alarms")
+    _require(calibration.how in ("held out", "cross-fitted"), "how it was calibrated")
+    return calibration
+
+
+def _about(manifest: dict[str, Any]) -> dict[str, Any]:
+    about = {key: value for key, value in manifest.items() if key not in ("format", "members")}
+    for key in ("config", "backbone", "data", "versions"):
+        _require(isinstance(about.get(key, {}), dict), key)
+    seen = about.get("data", {}).get("sha256", [])
+    _require(isinstance(seen, list) and all(isinstance(one, str) for one in seen), "data's sha256")
+    return about

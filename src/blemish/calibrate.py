@@ -2,13 +2,16 @@
 
 Conformal prediction: if a new good part is exchangeable with the n calibration parts, its
 p-value (1 + #{calibration >= score}) / (n + 1) is at most a with probability at most a
-(Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4).
+(Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4). That
+holds on average over calibration sets; to promise a rate for the one at hand with 95 %
+confidence, the threshold leaves fewer parts above it (Vovk 2012, "Conditional validity of
+inductive conformal predictors", proposition 2a).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,25 +45,29 @@ class Calibration:
 
     @property
     def rate(self) -> float:
-        """False-alarm rate the threshold stands for: the one asked for, or, where n is too small
-        to reach it, the smallest that n parts can express, 1 / (n + 1)."""
-        return max(self.false_alarms, 1 / (len(self.scores) + 1))
+        """Share of good parts expected above the threshold, on average over calibration sets;
+        a score is above it exactly if its p-value is at most this."""
+        return (self._spare + 1) / (len(self.scores) + 1)
 
     @property
     def threshold(self) -> float:
         """An image whose score is above it is a defect."""
-        return _level(self.scores, self.rate)
+        return self.scores[-1 - self._spare]
 
     @property
     def seed(self) -> float:
         """A pixel above it starts a region."""
-        return _level(self.peaks, self.rate)
+        return self.peaks[-1 - self._spare]
 
     @property
     def promised(self) -> float:
         """With 95 % confidence over the choice of calibration parts, at most this share of good
         parts is called defective."""
-        return upper_rate(len(self.scores), _spare(len(self.scores), self.rate))
+        return upper_rate(len(self.scores), self._spare)
+
+    @property
+    def _spare(self) -> int:
+        return _spare_parts(len(self.scores), self.false_alarms)
 
     def p_value(self, score: float) -> float:
         """In [1 / (n + 1), 1]; small is suspicious."""
@@ -68,16 +75,18 @@ class Calibration:
         return (1 + len(self.scores) - below) / (len(self.scores) + 1)
 
     def note(self) -> str:
-        """One sentence on what the threshold promises."""
+        """What the threshold promises, in a sentence or two."""
         n, asked = len(self.scores), self.false_alarms
-        needed = parts_needed(asked)
+        # Cross-fitted scores come from several models, so their confidence is not exact.
+        about = "" if self.how == "held out" else "about "
+        confidence = f"with {about}95 % confidence"
         if self.promised <= asked:
-            promise = f"At most {asked:.3g} of good parts will be called defective"
-            return f"{promise}, with 95 % confidence, from {n} {self.how} good parts."
-        start = f"{n} {self.how} good parts are too few to promise {asked:.3g} false alarms"
+            promise = f"At most {_percent(asked)} of good parts will be called defective"
+            return f"{promise}, {confidence}, from {n} {self.how} good parts."
         return (
-            f"{start}: expect {self.rate:.3g}, with 95 % confidence at most {self.promised:.3g}."
-            f" Give at least {needed} good parts for calibration to promise it."
+            f"{n} {self.how} good parts are too few to promise {_percent(asked)} false alarms:"
+            f" expect {_percent(self.rate)}, {confidence} at most {_percent(self.promised)}."
+            f" Give at least {parts_needed(asked)} good parts for calibration to promise it."
         )
 
 
@@ -101,10 +110,13 @@ def calibrate(
     for map in maps:
         scores.append(score_of(map))
         peaks.append(float(map.max()))
-        pixels.append(map.ravel()[:: max(1, map.size // THINNED)])
-    if not scores or not np.isfinite(scores).all():
+        step = max(1, math.isqrt(map.size // THINNED))
+        pixels.append(map[::step, ::step].ravel())
+    if not scores or not np.isfinite([*scores, *peaks]).all():
+        finite = int(np.isfinite(scores).sum())
         raise DataError(
-            f"calibration needs finite scores of at least one good part, but got {scores}."
+            "calibration needs finite scores of at least one good part, but got"
+            f" {len(scores)}, {finite} of them finite."
             " Look for good images of very unusual size or exposure."
         )
     return Calibration(
@@ -140,10 +152,17 @@ def parts_needed(rate: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-rate))
 
 
-def _spare(n: int, rate: float) -> int:
-    """How many of n calibration parts may lie above the threshold."""
-    return min(n, math.floor(rate * (n + 1) + 1e-9)) - 1
+def _spare_parts(n: int, rate: float) -> int:
+    """How many of n calibration parts may lie above the threshold, so that at most `rate` of
+    good parts are called defective: with 95 % confidence if n is enough for that, else on
+    average, and none if n is too small for that, too."""
+    spare, tail = -1, 0.0
+    while (tail := tail + math.exp(_log_binomial(n, spare + 1, rate))) <= 1 - CONFIDENCE:
+        spare += 1
+    if spare >= 0:
+        return spare
+    return max(0, math.floor(rate * (n + 1) + 1e-9) - 1)
 
 
-def _level(ascending: Sequence[float], rate: float) -> float:
-    return ascending[len(ascending) - 1 - _spare(len(ascending), rate)]
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.3g} %"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -228,7 +229,8 @@ def row(outcome: Any) -> str:
         return f"error    {outcome.error}"
     p = outcome.prediction
     largest = max((region.area_px for region in p.regions), default=0)
-    where = f"{len(p.regions)} regions, largest {largest} px" if p.regions else ""
+    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
+    where = f"{count}, largest {largest} px" if p.regions else ""
     return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {where}".rstrip()
 
 
@@ -253,11 +255,16 @@ def bars(quiet: bool) -> Track:
 
 def main() -> None:
     """Runs the command line; every refusal is one sentence, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a file's name may hold what a terminal cannot say
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="blemish")
     except BlemishError as error:
         print(f"blemish: {error}", file=sys.stderr)
         sys.exit(FAILED)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:  # typer turns Ctrl-C into exit 130, silently
+        if isinstance(end, SystemExit) and end.code != STOPPED:
+            raise
         print("blemish: stopped. Nothing half-written was left.", file=sys.stderr)
         sys.exit(STOPPED)

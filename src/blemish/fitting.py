@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from blemish.track import Track, silent
 
 FEWEST = 4  # good images; fewer cannot be split in any useful way
 FOLDS = 5
+FEW = 40  # good images up to which each is left out by itself
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
@@ -75,9 +76,12 @@ def fit_folder(
 
 def writable(path: Path) -> None:
     """Raises DataError now rather than after minutes of fitting if a file cannot be written."""
-    probe = path.with_name(f".{path.name}.probe")
     if path.is_dir():
-        raise DataError(f"'{path}' must be a file name for the model, but is a folder.")
+        raise DataError(
+            f"'{path}' must be a file name for the model, but is a folder."
+            f" Name a file in it: {path / 'part.blemish'}"
+        )
+    probe = path.with_name(f".{path.name}.probe")
     write_whole(probe, b"")
     probe.unlink()
 
@@ -192,25 +196,29 @@ def learn(
     """Head graph and its calibration, and the parts the head was fitted on.
 
     A fifth is held out when that is enough to express the rate asked for. Otherwise every part
-    is scored by a model fitted without its fifth, and the final model is fitted on all.
+    is scored by a model fitted without its fifth (where parts are few, without it alone: a model
+    of fewer parts would score too high), and the final model is fitted on all.
     """
     order = np.random.default_rng(seed).permutation(len(good.paths))
-    folds = [sorted(fold.tolist()) for fold in np.array_split(order, min(FOLDS, len(order)))]
-    held_out = len(folds[-1]) + 1 >= 1 / false_alarms
-    maps: list[Iterator[Map]] = []
-    for fold in folds[-1:] if held_out else folds:
-        fitted = good.part(sorted(set(range(len(order))) - set(fold)))
-        head = head_graph(kind, config, fitted.features, seed=seed, track=track)
-        maps.append(native_maps(head, good.part(fold)))
-    if not held_out:
-        fitted = good
-        head = head_graph(kind, config, good.features, seed=seed, track=track)
-    calibration = calibrate(
-        chain.from_iterable(maps),
-        good.frame.score,
-        false_alarms=false_alarms,
-        how="held out" if held_out else "cross-fitted",
-    )
+    count = len(order) if len(order) <= FEW else FOLDS
+    folds = [sorted(fold.tolist()) for fold in np.array_split(order, count)]
+
+    def rest(fold: list[int]) -> GoodParts:
+        return good.part(sorted(set(range(len(order))) - set(fold)))
+
+    def fit(parts: GoodParts) -> bytes:
+        return head_graph(kind, config, parts.features, seed=seed, track=track)
+
+    if len(folds[-1]) + 1 >= 1 / false_alarms:
+        how: Literal["held out", "cross-fitted"] = "held out"
+        fitted = rest(folds[-1])
+        head = fit(fitted)
+        maps = native_maps(head, good.part(folds[-1]))
+    else:
+        how, fitted, head = "cross-fitted", good, fit(good)
+        # one fold at a time, so that there are never more than two heads in memory
+        maps = chain.from_iterable(native_maps(fit(rest(fold)), good.part(fold)) for fold in folds)
+    calibration = calibrate(maps, good.frame.score, false_alarms=false_alarms, how=how)
     return head, calibration, fitted
 
 
@@ -264,14 +272,14 @@ def describe(config: Config, method: str, preset: str, seed: int) -> dict[str, A
 
 def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) -> dict[str, Any]:
     """What the manifest says of the data: enough to tell a fitted image again, and odd ones."""
-    sizes = sorted({fact.size for fact in good.facts})
+    sizes = sorted((h * w, h, w) for h, w in {fact.size for fact in good.facts})
     return {
         "folder": Path(data).resolve().name,
         "files": files,
         "used": len(good.facts),
         "fitted": len(fitted.facts),
-        "smallest": min(sizes, key=lambda size: size[0] * size[1]),
-        "largest": max(sizes, key=lambda size: size[0] * size[1]),
+        "smallest": list(sizes[0][1:]),
+        "largest": list(sizes[-1][1:]),
         "channels": sorted({fact.channels for fact in good.facts}),
         "bits": sorted({fact.bits for fact in good.facts}),
         "sha256": sorted(fact.sha256 for fact in good.facts),

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from blemish.errors import ImageError
+from blemish.images import MAX_PIXELS
 from blemish.records import Map, Pixels
 
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
@@ -43,9 +45,18 @@ class Frame:
     white: int = 65535
 
     def to_model(self, pixels: Pixels) -> npt.NDArray[np.float32]:
-        """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three."""
+        """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three.
+
+        Raises ImageError if "pad" would need a square of more than 500 megapixels.
+        """
         if self.fit == "pad":
             top, left, side = _square(pixels.shape[:2])
+            if side * side > MAX_PIXELS:
+                raise ImageError(
+                    f"an image must fit a square of {MAX_PIXELS // 10**6} megapixels to be padded,"
+                    f" but is {pixels.shape[0]} x {pixels.shape[1]}. Cut it into pieces, or fit"
+                    " with --set pad=false."
+                )
             bottom, right = side - top - pixels.shape[0], side - left - pixels.shape[1]
             edges = (top, bottom, left, right)
             pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_REPLICATE)
@@ -53,21 +64,31 @@ class Frame:
         resize = _resize_area if self.interpolation == "area" else _resize_bicubic
         resized = resize(pixels, self.size)  # (h, w, C)
         white = 255 if pixels.dtype == np.uint8 else self.white
-        scaled = resized.astype(np.float32) * np.float32(1 / white)
+        scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
         planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
         return np.ascontiguousarray(planes)
 
     def to_native(self, grid: npt.NDArray[np.float32], size: tuple[int, int]) -> Map:
         """(h', w') scores of the graph → (H, W) float32 at the image's own size, bilinear."""
-        top, left, canvas = (0, 0, size) if self.fit == "stretch" else _canvas(size)
-        rows = _weights(canvas[0], grid.shape[0])
-        columns = _weights(canvas[1], grid.shape[1])
-        map: Map = rows @ grid.astype(np.float32, copy=False) @ columns.T
+        top, left, canvas = 0, 0, size
+        if self.fit == "pad":
+            top, left, side = _square(size)
+            canvas = (side, side)
+        # Of the padding only what the blur carries in is needed, so the padded side goes first.
+        reach = sum(width // 2 * passes for width, passes in self.boxes)
+        above, before = min(top, reach), min(left, reach)
+        if left == 0:
+            part = _enlarge(grid, (canvas[0], grid.shape[1]))[top - above : top + size[0] + reach]
+            map = _enlarge(part, (part.shape[0], canvas[1]))
+        else:
+            part = _enlarge(grid, (grid.shape[0], canvas[1]))
+            part = part[:, left - before : left + size[1] + reach]
+            map = _enlarge(part, (canvas[0], part.shape[1]))
         for width, passes in self.boxes:
             for _ in range(passes):
                 blurred = cv2.boxFilter(map, -1, (width, width), borderType=cv2.BORDER_CONSTANT)
                 map = np.asarray(blurred, np.float32)
-        return np.ascontiguousarray(map[top : top + size[0], left : left + size[1]])
+        return np.ascontiguousarray(map[above : above + size[0], before : before + size[1]])
 
     def score(self, map: Map) -> float:
         """Image score of a native map: its maximum, or the mean of its `top` share."""
@@ -82,38 +103,23 @@ def _square(size: Sequence[int]) -> tuple[int, int, int]:
     return (side - size[0]) // 2, (side - size[1]) // 2, side
 
 
-def _canvas(size: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
-    top, left, side = _square(size)
-    return top, left, (side, side)
+def _enlarge(grid: Map, size: tuple[int, int]) -> Map:
+    return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
-    shrinks = size[0] <= pixels.shape[0] and size[1] <= pixels.shape[1]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return cv2.resize(pixels, size[::-1], interpolation=how).reshape(*size, -1)
+    # Side by side: of a long, low picture one shrinks while the other grows.
+    small = (min(size[0], pixels.shape[0]), min(size[1], pixels.shape[1]))
+    shrunk = cv2.resize(pixels, small[::-1], interpolation=cv2.INTER_AREA)
+    return cv2.resize(shrunk, size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, -1)
 
 
 def _resize_bicubic(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
-    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
-    planes = [  # Pillow has no 16-bit colour: one float plane at a time
-        Image.fromarray(plane.astype(np.float32)).resize(size[::-1], Image.Resampling.BICUBIC)
+    # Pillow rounds 8 bits between its two passes, as papers have it, and has no 16-bit colour.
+    depth = np.uint8 if pixels.dtype == np.uint8 else np.float32
+    planes = [
+        Image.fromarray(plane.astype(depth)).resize(size[::-1], Image.Resampling.BICUBIC)
         for plane in np.moveaxis(pixels, 2, 0)
     ]
     limit = np.iinfo(pixels.dtype).max
-    stacked = np.stack([np.asarray(plane) for plane in planes], axis=2)
-    return np.asarray(stacked.clip(0, limit))
-
-
-def _weights(pixels: int, cells: int) -> npt.NDArray[np.float32]:
-    """(pixels, cells) bilinear weights along one side, the border repeated.
-
-    A product of two small matrices is exact where OpenCV's resizing rounds positions and ends at
-    32,767 pixels.
-    """
-    centres = ((np.arange(pixels) + 0.5) * cells / pixels - 0.5).clip(0, cells - 1)
-    low = np.minimum(centres.astype(np.intp), max(cells - 2, 0))
-    weights = np.zeros((pixels, cells), np.float32)
-    weights[np.arange(pixels), low] = 1 - (centres - low)
-    weights[np.arange(pixels), np.minimum(low + 1, cells - 1)] += centres - low
-    return weights
+    return np.stack([np.asarray(plane) for plane in planes], axis=2).clip(0, limit)

@@ -1,8 +1,7 @@
 """Files in and out: photographs, masks and maps.
 
 Pillow decodes, because it refuses truncated files, understands CMYK, palettes and EXIF, and says
-why when it fails. OpenCV decodes what Pillow would cut to 8 bits (16-bit colour) or refuses
-for its size.
+why when it fails. OpenCV decodes what Pillow would cut to 8 bits: 16-bit colour.
 """
 
 from __future__ import annotations
@@ -10,22 +9,38 @@ from __future__ import annotations
 import io
 import os
 import secrets
-import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from blemish.errors import DataError, ImageError, ShapeError
 from blemish.records import Map, Mask, Pixels
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 500_000_000  # a map of this many pixels is 2 GB of float32
+# First bytes → reader. Not Image.open: it would also start Ghostscript for an EPS file, and its
+# size limit of 179 megapixels is one for the whole process.
+READERS: dict[bytes, type[ImageFile]] = {
+    b"\x89PNG": PngImageFile,
+    b"\xff\xd8": JpegImageFile,
+    b"BM": BmpImageFile,
+    b"II": TiffImageFile,
+    b"MM": TiffImageFile,
+    b"RIFF": WebPImageFile,
+}
 SIXTEEN_BIT_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
 # EXIF orientation → how to turn the stored pixels upright
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -42,8 +57,9 @@ EXIF_ORIENTATION = 0x0112
 def read_image(path: str | Path) -> Pixels:
     """Pixels of a photograph, upright.
 
-    Returns (H, W, C) uint8 or uint16: C is 1 for grey files, 3 (RGB) for all others; an alpha
-    channel is dropped, palettes and CMYK become RGB, EXIF rotation is applied.
+    Returns (H, W, C) uint8 or uint16: C is 1 for grey files, 3 (RGB) for all others (and for
+    16-bit grey with alpha, which OpenCV reads as colour). Alpha is dropped, palettes and CMYK
+    become RGB, EXIF rotation is applied; of several pages the first is read.
     Raises ImageError if the file is missing, damaged, truncated, not an image, of float pixels,
     or of more than 500 megapixels.
     """
@@ -67,24 +83,18 @@ def read_bytes(path: str | Path) -> bytes:
 def decode_image(data: bytes, name: str) -> Pixels:
     """Like read_image, from the bytes of a file; name is what errors call it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                _check_size(image.size[::-1], name)
-                orientation = image.getexif().get(EXIF_ORIENTATION, 1)
-                pixels = _decode_wide(data, name) if _is_wide(image) else _decode(image, name)
-    except Image.DecompressionBombError:
-        orientation, pixels = 1, _decode_wide(data, name)
-        _check_size(pixels.shape[:2], name)
-    except UnidentifiedImageError as error:
+        with _open(io.BytesIO(data), name) as image:
+            _check_size(image.size[::-1], name)
+            deep = _is_deep_colour(image)
+            image.load()  # for deep colour, too: OpenCV might fill up a truncated file in silence
+            orientation = _orientation(image)
+            pixels = _decode_deep_colour(image, data, name) if deep else _decode(image, name)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise whatever they stumble over in a damaged file
         raise ImageError(
-            f"'{name}' must be an image ({', '.join(IMAGE_SUFFIXES)}), but its bytes are of no"
-            " known image format. Remove it or save it again."
-        ) from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        raise ImageError(
-            f"'{name}' must be a whole image file, but decoding stopped: {error}."
-            " It may be truncated; copy it again."
+            f"'{name}' must be a whole image of 8 or 16 bits a channel, but decoding stopped:"
+            f" {error}. Copy it again, or save it as PNG."
         ) from error
     turn = UPRIGHT.get(orientation)
     return np.ascontiguousarray(turn(pixels)) if turn else pixels
@@ -93,10 +103,23 @@ def decode_image(data: bytes, name: str) -> Pixels:
 def has_sixteen_bits(path: str | Path) -> bool:
     """Whether a file's header announces 16-bit pixels; False also for what cannot be opened."""
     try:
-        with Image.open(path) as image:
-            return image.mode in SIXTEEN_BIT_GREY or _is_wide(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        with Path(path).open("rb") as file, _open(file, str(path)) as image:
+            return image.mode in SIXTEEN_BIT_GREY or _is_deep_colour(image)
+    except Exception:  # whatever it is, read_image will say it
         return False
+
+
+def _open(file: IO[bytes], name: str) -> ImageFile:
+    """Reads the header alone. Raises ImageError on an unknown format, anything on damage."""
+    start = file.read(4)
+    file.seek(0)
+    for signature, reader in READERS.items():
+        if start.startswith(signature):
+            return reader(file)
+    raise ImageError(
+        f"'{name}' must be an image ({', '.join(IMAGE_SUFFIXES)}), but its bytes are of no"
+        " such format. Remove it or save it again."
+    )
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
@@ -107,15 +130,28 @@ def _check_size(size: tuple[int, int], name: str) -> None:
         )
 
 
-def _is_wide(image: Image.Image) -> bool:
-    """Whether Pillow would cut this file's 16-bit colours to 8 bits."""
-    # PNG and TIFF plugins name the raw mode in the tile's decoder arguments.
-    tiles: list[Any] = getattr(image, "tile", [])
-    return any("16" in str(tile[3]) for tile in tiles) and image.mode in ("RGB", "RGBA", "LA")
+def _is_deep_colour(image: ImageFile) -> bool:
+    """Whether Pillow would cut this file's colours to 8 bits. Ask before image.load()."""
+    if image.mode not in ("RGB", "RGBA", "RGBX", "LA"):
+        return False
+    if isinstance(image, TiffImageFile):
+        return bool(max(image.tag_v2.get(BITS_PER_SAMPLE, (1,))) > 8)
+    return image.format == "PNG" and any(";16" in str(tile[3]) for tile in image.tile)
 
 
-def _decode(image: Image.Image, name: str) -> Pixels:
-    if image.mode in ("L", "1"):
+def _orientation(image: ImageFile) -> int:
+    """EXIF orientation of a loaded image; 1 for TIFF, which Pillow and OpenCV turn themselves."""
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # a photograph is not lost because its camera wrote broken EXIF
+        return 1
+
+
+def _decode(image: ImageFile, name: str) -> Pixels:
+    if image.mode in ("L", "RGB"):
+        pixels = np.asarray(image)
+        return pixels[..., None] if image.mode == "L" else pixels
+    if image.mode in ("1", "LA"):
         return np.asarray(image.convert("L"))[..., None]
     if image.mode in SIXTEEN_BIT_GREY:
         return _whole_numbers(np.asarray(image), name)[..., None]
@@ -124,13 +160,11 @@ def _decode(image: Image.Image, name: str) -> Pixels:
             f"'{name}' must have 8 or 16 bits a pixel, but holds 32-bit floats."
             " Save it as 16-bit PNG or TIFF."
         )
-    if image.mode == "LA":
-        return np.asarray(image.convert("L"))[..., None]
+    image.info.pop("transparency", None)  # of a palette: Pillow would warn of losing it
     return np.asarray(image.convert("RGB"))
 
 
-def _whole_numbers(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.uint16]:
-    numbers = np.asarray(values).astype(np.int64)
+def _whole_numbers(numbers: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uint16]:
     if numbers.min() < 0 or numbers.max() > np.iinfo(np.uint16).max:
         raise ImageError(
             f"'{name}' must have pixels between 0 and 65535, but they run from {numbers.min()} to"
@@ -139,21 +173,21 @@ def _whole_numbers(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np
     return numbers.astype(np.uint16)
 
 
-def _decode_wide(data: bytes, name: str) -> Pixels:
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype not in (np.uint8, np.uint16):
+def _decode_deep_colour(image: ImageFile, data: bytes, name: str) -> Pixels:
+    # OpenCV mixes up colours that are stored one after the other, and says nothing.
+    planes = isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2
+    pixels = None if planes else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ImageError(
-            f"'{name}' must be a whole 8- or 16-bit image, but it could not be decoded."
-            " It may be truncated; copy it again."
+            f"'{name}' must have 16-bit colours pixel by pixel, but has separate planes or what"
+            " OpenCV does not read. Save it as 16-bit PNG."
         )
-    if pixels.ndim == 2:
-        return pixels[..., None]
     return np.ascontiguousarray(pixels[..., 2::-1])  # BGR(A) → RGB
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
-    """Which pixels a mask file marks: brighter than the middle of its range; class indices
-    (a mask whose brightest pixel is below 16) mark wherever they are not 0.
+    """Which pixels a mask file marks: brighter than half of its brightest; in a mask of class
+    indices (its brightest pixel is below 16) wherever they are not 0.
 
     size: (H, W) of the image it belongs to, which it must have; masks are never resized.
     Returns (H, W) bool. Raises ImageError like read_image, ShapeError on another size.
@@ -164,8 +198,8 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
             f"mask '{path}' must have its image's size {size[0]} x {size[1]}, but is"
             f" {values.shape[0]} x {values.shape[1]}. Export it at the image's own size."
         )
-    middle = np.iinfo(values.dtype).max // 2
-    return np.asarray(values > (middle if values.max() >= 16 else 0))
+    brightest = int(values.max())
+    return np.asarray(values > (brightest // 2 if brightest >= 16 else 0))
 
 
 def write_map(path: Path, map: Map) -> None:
@@ -182,11 +216,15 @@ def read_map(path: str | Path) -> Map:
     Raises ImageError if it is no image, has several channels, or holds NaN or infinity.
     """
     try:
-        with Image.open(path) as image:
+        with _open(io.BytesIO(read_bytes(path)), str(path)) as image:
+            _check_size(image.size[::-1], str(path))
             map = np.asarray(image, dtype=np.float32)
-    except (OSError, SyntaxError, ValueError) as error:
+    except ImageError:
+        raise
+    except Exception as error:  # as in decode_image
         raise ImageError(
-            f"'{path}' must be a one-channel TIFF map, but: {error}. Write it again."
+            f"'{path}' must be a one-channel TIFF map, but decoding stopped: {error}."
+            " Write it again."
         ) from error
     if map.ndim != 2 or not np.isfinite(map).all():
         raise ImageError(
@@ -210,7 +248,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     Raises DataError if the folder is read-only, the disk is full or the name is a folder; a file
     that was there before is then left as it was.
     """
-    neighbour = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    neighbour = path.parent / f".{secrets.token_hex(8)}.part"  # short: long names have a limit
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with neighbour.open("xb") as file:

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 
 from blemish.artifact import Artifact, open_artifact
 from blemish.errors import ArtifactError, ImageError
 from blemish.images import decode_image, read_bytes
-from blemish.records import Map, Pixels, Prediction, Region
+from blemish.records import Map, Pixels, Prediction
+from blemish.regions import regions
 
 
 def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
     """An ONNX Runtime session on the CPU. threads: 0 takes one a core.
 
-    Raises ArtifactError if the runtime refuses the graph.
+    Raises ArtifactError if the runtime refuses the graph, or if it keeps numbers in other files.
     """
+    # A tensor outside the graph names its file under the key "location", and ONNX Runtime would
+    # read it from below or above the working folder.
+    if b"location" in graph:
+        raise ArtifactError(
+            "the graph must hold all of its numbers, but refers to another file."
+            " Do not trust whoever gave it to you; fit again."
+        )
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -48,7 +53,7 @@ class Inspector:
     def __init__(self, artifact: Artifact, *, threads: int = 0) -> None:
         self.artifact = artifact
         self._session = session(artifact.graph, threads=threads)
-        self._input = self._session.get_inputs()[0].name
+        self._input = _input(self._session, artifact.frame.size)
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 0) -> Inspector:
@@ -62,7 +67,7 @@ class Inspector:
     def inspect(self, image: str | Path | Pixels) -> Prediction:
         """Verdict on one image: a file, or (H, W) or (H, W, C) uint8 or uint16 pixels in RGB order.
 
-        Raises ImageError if it cannot be read.
+        Raises ImageError if it cannot be read, ArtifactError if the graph fails on it.
         """
         start = time.perf_counter()
         if isinstance(image, (str, Path)):
@@ -87,33 +92,51 @@ class Inspector:
         """(H, W, C) pixels → native (H, W) map and image score, both raw."""
         frame = self.artifact.frame
         # One image a run: sums inside the runtime can change with the batch's size.
-        grid = self._session.run(None, {self._input: frame.to_model(pixels)})[0]
+        image = frame.to_model(pixels)
+        try:
+            grid = np.asarray(self._session.run(None, {self._input: image})[0])
+        except Exception as error:  # as in session
+            raise ArtifactError(
+                f"the graph must run on an image, but ONNX Runtime says: {error}. Fit again."
+            ) from error
+        if grid.ndim != 2 or grid.size == 0 or not np.isfinite(grid).all():
+            raise ArtifactError(
+                "the graph must give a grid of (h', w') finite scores, but gave shape"
+                f" {grid.shape} with {int((~np.isfinite(grid)).sum())} that are not. Fit again."
+            )
         map = frame.to_native(grid, (pixels.shape[0], pixels.shape[1]))
         return map, frame.score(map)
 
 
-def regions(map: Map, seed: float, extent: float) -> tuple[Region, ...]:
-    """8-connected pixels above `extent` whose peak is above `seed`, highest peak first.
-
-    Two levels, as in Canny's hysteresis, outline a whole defect without starting new ones. The
-    map's own peak always counts, so that a defect has at least one region.
-    """
-    seed = min(seed, float(np.nextafter(map.max(), np.float32(-np.inf))))
-    above = (map > min(extent, seed)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    found = [_region(map, labels, label, stats[label]) for label in range(1, count)]
-    return tuple(sorted((r for r in found if r.peak > seed), key=lambda region: -region.peak))
-
-
-def _region(map: Map, labels: npt.NDArray[Any], label: int, stats: npt.NDArray[Any]) -> Region:
-    x, y, width, height, area = (int(value) for value in stats)
-    window = (slice(y, y + height), slice(x, x + width))
-    peak = float(map[window][labels[window] == label].max())
-    return Region(box=(x, y, width, height), area_px=area, peak=peak)
+def _input(run: ort.InferenceSession, size: tuple[int, int]) -> str:
+    """Name of the graph's only input. Raises ArtifactError unless it fits the frame."""
+    given = [(one.name, one.type, one.shape) for one in run.get_inputs()]
+    wanted = (1, 3, *size)
+    fits = (
+        len(given) == 1
+        and given[0][1] == "tensor(float)"
+        and len(given[0][2]) == len(wanted)
+        # a name instead of a number takes any size
+        and all(
+            has in (one, None) or isinstance(has, str)
+            for has, one in zip(given[0][2], wanted, strict=True)
+        )
+    )
+    types = [one.type for one in run.get_outputs()]
+    if not fits or types[:1] != ["tensor(float)"]:
+        raise ArtifactError(
+            f"the graph must take one float image of {wanted} and give float scores, but takes"
+            f" {given} and gives {types}. Fit again."
+        )
+    return str(given[0][0])
 
 
 def _as_pixels(image: Pixels) -> Pixels:
     """Checks an array handed in by a program. Raises ImageError."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"an image must be a path or a NumPy array, but is of {type(image)}. Convert it first."
+        )
     pixels = image[..., None] if image.ndim == 2 else image
     whole = pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.size > 0
     if not whole or pixels.dtype not in (np.uint8, np.uint16):

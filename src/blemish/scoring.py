@@ -101,14 +101,10 @@ def inspect_all(inspector: Inspector, todo: Iterable[Job]) -> Iterator[Outcome]:
 
 def _draw(calibration: Calibration, job: Job, prediction: Prediction) -> None:
     output = str(job.output)
-    picture = draw_overlay(read_image(job.image), prediction, colours(calibration))
+    levels = (calibration.extent, calibration.seed)
+    picture = draw_overlay(read_image(job.image), prediction, levels)
     write_png(Path(f"{output}.overlay.png"), picture)
     write_map(Path(f"{output}.map.tiff"), prediction.map)
-
-
-def colours(calibration: Calibration) -> tuple[float, float]:
-    """Map values for the ends of the colour scale: what good parts reach, surely a defect."""
-    return calibration.extent, calibration.seed + (calibration.seed - calibration.extent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,4 +163,5 @@ def view(inspector: Inspector, item: Scored) -> tuple[Pixels, Any]:
     """The photograph and its overlay, for the report."""
     pixels = read_image(item.sample.image)
     prediction = inspector.inspect(pixels)
-    return pixels, paint(pixels, prediction, colours(inspector.artifact.calibration))
+    calibration = inspector.artifact.calibration
+    return pixels, paint(pixels, prediction, (calibration.extent, calibration.seed))

@@ -40,10 +40,10 @@ def train(
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        losses[epoch].append(float(loss))
+        losses[epoch].append(loss.item())
         if not np.isfinite(losses[epoch][-1]):
             raise DataError(
-                f"the training loss must stay a number, but became {float(loss)} in epoch {epoch}."
+                f"the training loss must stay a number, but became {loss.item()} in epoch {epoch}."
                 " Lower the rate (--set rate=…) or look for broken images."
             )
     net.to("cpu").eval()

@@ -42,6 +42,12 @@ class Config:
     def __post_init__(self) -> None:
         require(32 <= self.size <= 4096, "size", "between 32 and 4096 pixels", self.size)
         require(len(self.taps) > 0, "taps", "at least one", self.taps)
+        is_vit = self.backbone.startswith("vit_")
+        require(is_vit or min(self.taps) > 0, "taps", "strides above 0", self.taps)
+        for tap in () if is_vit else self.taps:
+            require(self.size % tap == 0, "size", f"a multiple of the stride {tap}", self.size)
+        ascending = all(a < b for a, b in zip(self.taps, self.taps[1:], strict=False))
+        require(ascending, "taps", "ascending, as the network gives them", self.taps)
 
     def frame(self) -> Frame:
         """How images enter and maps leave."""

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from blemish.errors import ConfigError
 from blemish.frame import Frame
 from blemish.methods.base import Config, Method, require
-from blemish.methods.padim import Stack, stacked
+from blemish.methods.padim import grids, pool
 from blemish.nets.features import Features
-from blemish.nets.gaussian import Places, Whitened, fit_places, whitening
+from blemish.nets.gaussian import Places, Whitened, factorising, fit_places, whitening
 from blemish.track import Track, silent
 from blemish.train import train
 
@@ -32,7 +32,10 @@ EPS = 1e-6  # of the cosine, as in the released code
 class FbftConfig(Config):
     """students: "linear" fits one pair of linear students a place in closed form; "mlp" trains
         the paper's pair of perceptrons for all places.
-    share, ridge: of the linear students, as in PadimConfig.
+    share: side of the squares of shallow positions that share a linear student, 2, 4, 6 or 8;
+        their means are their own.
+    penalty: on the linear students, in observations of nothing, 0 or more.
+    ridge: added to each variance of their residuals, as a share of its mean over all places.
     epochs, batch, rate: of the perceptrons' training (released code: 50, 4, 1e-4).
     pad, boxes, top: of the frame, as in Frame (paper: edge padding to a square, bicubic, five
         5 x 5 and three 7 x 7 boxes, mean of the highest 0.1 % of pixels).
@@ -40,6 +43,7 @@ class FbftConfig(Config):
 
     students: Literal["linear", "mlp"] = "linear"
     share: int = 2
+    penalty: float = 100.0
     ridge: float = 0.01
     epochs: int = 50
     batch: int = 4
@@ -51,13 +55,19 @@ class FbftConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(len(self.taps) == 2, "taps", "two depths", self.taps)
-        require(1 <= self.share <= 8, "share", "between 1 and 8 positions", self.share)
+        require(self.share in (2, 4, 6, 8), "share", "2, 4, 6 or 8 positions", self.share)
+        require(self.penalty >= 0, "penalty", "0 or more", self.penalty)
+        if self.students == "linear":
+            near, far = self.taps
+            require(far == 2 * near, "taps", "a stride and twice that stride", self.taps)
+            cell = near * self.share
+            require(self.size % cell == 0, "size", f"a multiple of {cell}", self.size)
         require(self.ridge > 0, "ridge", "above 0", self.ridge)
         require(self.epochs >= 1, "epochs", "1 or more", self.epochs)
         require(self.batch >= 1, "batch", "1 image or more", self.batch)
         require(self.rate > 0, "rate", "above 0", self.rate)
         require(0 <= self.top <= 1, "top", "a share between 0 and 1", self.top)
-        odd = all(width % 2 == 1 and width > 0 <= passes for width, passes in self.boxes)
+        odd = all(width % 2 == 1 and min(width, passes) > 0 for width, passes in self.boxes)
         require(odd, "boxes", "pairs (odd width in px, passes)", self.boxes)
 
     def frame(self) -> Frame:
@@ -111,32 +121,62 @@ class Transfer(nn.Module):
         return (1 - ahead) + (1 - back)
 
 
-class LinearTransfer(nn.Module):
-    """Both linear students of every place, their discrepancies in units of their usual size.
+class Ahead(nn.Module):
+    """What the forward students see, on the deep tap's grid: (shallow, deep) side by side.
 
-    With the good parts' covariance of (shallow, deep) at a place, the best linear student forward
-    is E[deep | shallow]; its discrepancy, whitened by its own residual covariance, is what the
-    last columns of `whitening` give. Backward is the same with the depths exchanged. Both sums
-    of squares are added, which for Gaussian features is a sum of two log-likelihoods.
+    A deep cell of these networks lies on the second of the two shallow cells it covers along
+    each side, because they are padded on the right and below only.
     """
 
-    def __init__(self, stack: Stack, places: Places, shallow: int) -> None:
+    def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:
+        return torch.cat([shallow[:, :, 1::2, 1::2], deep], dim=1)
+
+
+class Back(nn.Module):
+    """What the backward students see, on the shallow tap's grid: (deep, shallow) side by side.
+
+    Their target is pooled 3 x 3: a deep feature says what is nearby, not at which pixel.
+    """
+
+    def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:
+        return torch.cat([F.interpolate(deep, scale_factor=2.0), pool(shallow)], dim=1)
+
+
+class LinearTransfer(nn.Module):
+    """Forward and backward linear students for every place, and the root of the product of their
+    discrepancies, each in units of its usual size on good parts."""
+
+    def __init__(self, ahead: Whitened, back: Whitened) -> None:
         super().__init__()
-        self.stack = stack
-        self.students = Whitened(places, students(places.covariance, shallow))
+        self.sees_ahead, self.sees_back = Ahead(), Back()
+        self.ahead, self.back = ahead, back
 
-    def forward(self, *taps: Tensor) -> Tensor:
-        discrepancy: Tensor = self.students(self.stack(*taps)).sqrt()
-        return discrepancy  # (h, w)
+    def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:  # → (h, w) of the shallow tap
+        ahead = self.ahead(self.sees_ahead(shallow, deep))
+        back = self.back(self.sees_back(shallow, deep))
+        fine = F.interpolate(ahead[None, None], scale_factor=2.0, mode="bilinear")[0, 0]
+        map: Tensor = (fine * back).sqrt().sqrt()
+        return map
 
 
-def students(covariance: Tensor, shallow: int) -> Tensor:
-    """(P, D, D) → (P, D, D): the first D - shallow columns are the whitened discrepancies of the
-    forward students, the last `shallow` those of the backward ones; rows are (shallow, deep)."""
-    forward = whitening(covariance)[:, :, shallow:]
-    turned = covariance.roll((-shallow, -shallow), (1, 2))  # (deep, shallow)
-    backward = whitening(turned)[:, :, -shallow:].roll(shallow, 1)
-    return torch.cat([forward, backward], dim=2)
+def whitened_residual(places: Places, source: int, *, penalty: float, ridge: float) -> Whitened:
+    """Linear students from the first `source` features of a place to the others.
+
+    Of (x, y) with covariance blocks Cxx, Cxy, Cyy a student is A = (Cxx + p I)^-1 Cxy; its
+    residual y - x A has covariance S, and the discrepancy is |(y - x A) S^-1/2|^2 / dim(y).
+    A and S^-1/2 fold into one matrix a place. penalty: p in units of Cxx's mean variance, as that
+    many observations of nothing. ridge: of S, as in whitening.
+    """
+    c = places.covariance
+    cxx, cxy, cyy = c[:, :source, :source], c[:, :source, source:], c[:, source:, source:]
+    level = cxx.diagonal(dim1=1, dim2=2).mean(1)  # (P,)
+    calm = (penalty / places.rows * level)[:, None, None] * torch.eye(source)
+    with factorising():
+        student = torch.linalg.solve(cxx + calm, cxy)  # (P, source, K)
+    explained = student.mT @ cxy
+    residual = cyy - explained - explained.mT + student.mT @ cxx @ student
+    whiten = whitening((residual + residual.mT) / 2, ridge) / (c.shape[1] - source) ** 0.5
+    return Whitened(places, torch.cat([-student @ whiten, whiten], dim=1))
 
 
 class Fbft(Method):
@@ -165,9 +205,13 @@ class Fbft(Method):
 
     def _linear(self, features: Features, seed: int, track: Track) -> nn.Module:
         c = self.config
-        stack = Stack(c.share)
-        places = fit_places(stacked(stack, features, track), side=c.share, ridge=c.ridge)
-        return LinearTransfer(stack, places, features.shapes[0][0])
+        (shallow, *_), (deep, *_) = features.shapes
+        near = fit_places(grids(Ahead(), features, track), c.share // 2)
+        far = fit_places(grids(Back(), features, track), c.share)
+        return LinearTransfer(
+            whitened_residual(near, shallow, penalty=c.penalty, ridge=c.ridge),
+            whitened_residual(far, deep, penalty=c.penalty, ridge=c.ridge),
+        )
 
     def _mlp(self, features: Features, seed: int, track: Track) -> nn.Module:
         c = self.config

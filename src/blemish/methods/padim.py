@@ -38,24 +38,32 @@ class PadimConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(1 <= self.share <= 8, "share", "between 1 and 8 positions", self.share)
+        cell = self.taps[0] * self.share
+        require(
+            self.size % cell == 0, "size", f"a multiple of {cell}: stride times share", self.size
+        )
         require(self.ridge > 0, "ridge", "above 0", self.ridge)
         require(self.width >= 0, "width", "0 or more features", self.width)
 
 
 class Stack(nn.Module):
-    """Taps side by side on the finest grid, cut to multiples of `share`; some channels, or all."""
+    """Taps side by side on the finest grid, each pooled 3 x 3; some channels of them, or all."""
 
-    def __init__(self, share: int, keep: Tensor | None = None) -> None:
+    def __init__(self, keep: Tensor | None) -> None:
         super().__init__()
-        self.share = share
         self.keep = keep
 
     def forward(self, *taps: Tensor) -> Tensor:  # (B, C, h', w') each → (B, D, h, w)
-        h, w = (side - side % self.share for side in taps[0].shape[2:])
         size = taps[0].shape[2:]
-        finest = [taps[0], *(F.interpolate(tap, size, mode="bilinear") for tap in taps[1:])]
-        stacked = torch.cat(finest, dim=1)[:, :, :h, :w]
+        first, *others = (pool(tap) for tap in taps)
+        finest = [first, *(F.interpolate(tap, size, mode="bilinear") for tap in others)]
+        stacked = torch.cat(finest, dim=1)
         return stacked if self.keep is None else stacked[:, self.keep]
+
+
+def pool(tap: Tensor) -> Tensor:
+    """Mean of each 3 x 3 neighbourhood, of what there is of it at the border."""
+    return F.avg_pool2d(tap, 3, stride=1, padding=1, count_include_pad=False)
 
 
 class PadimHead(nn.Module):
@@ -83,11 +91,10 @@ class Padim(Method):
     def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Padim:
         """Means and covariances of good parts in one pass."""
         channels = sum(shape[0] for shape in features.shapes)
-        stack = Stack(self.config.share, self._keep(channels, seed))
-        places = fit_places(
-            stacked(stack, features, track), side=self.config.share, ridge=self.config.ridge
-        )
-        self.head_ = PadimHead(stack, Whitened(places, whitening(places.covariance)))
+        stack = Stack(self._keep(channels, seed))
+        places = fit_places(grids(stack, features, track), self.config.share)
+        whiten = whitening(places.covariance, self.config.ridge)
+        self.head_ = PadimHead(stack, Whitened(places, whiten))
         return self
 
     def _keep(self, channels: int, seed: int) -> Tensor | None:
@@ -97,8 +104,8 @@ class Padim(Method):
         return order[: self.config.width].sort().values
 
 
-def stacked(stack: Stack, features: Features, track: Track) -> Iterator[Tensor]:
-    """(B, D, h, w) batches of all images, in order."""
+def grids(stack: nn.Module, features: Features, track: Track) -> Iterator[Tensor]:
+    """What `stack` makes of the taps of all images, (B, D, h, w) batch by batch, in order."""
     total = -(-len(features) // BATCH)
     for taps in track(features.batches(BATCH), "Fitting", total):
         yield stack(*(torch.from_numpy(tap) for tap in taps))

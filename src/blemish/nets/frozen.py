@@ -88,7 +88,9 @@ def _build_vit(
 
 def _in_order(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The package names its tensors differently, but keeps timm's order."""
-    return dict(zip(net.state_dict(), state.values(), strict=True))
+    names = list(net.state_dict())
+    same = set(names) == set(state) or len(names) != len(state)  # else _load says what is wrong
+    return state if same else dict(zip(names, state.values(), strict=True))
 
 
 def _load(net: nn.Module, state: dict[str, Tensor], known: Backbone) -> None:
@@ -109,7 +111,8 @@ def frozen_graph(
 
     Raises ExportError unless ONNX Runtime reproduces torch within 1e-3 of the largest feature.
     """
-    net = Frozen(backbone, taps, size, weights)
+    with torch.random.fork_rng(devices=[]):  # networks draw weights before they get their own
+        net = Frozen(backbone, taps, size, weights)
     names = [f"tap_{tap}" for tap in taps]
     axes = {} if net.is_vit else {name: {2: "h_" + name, 3: "w_" + name} for name in names}
     probe = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))

@@ -6,24 +6,27 @@ and the time of a score, and steadies the estimate where images are few.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from blemish.errors import DataError
+from blemish.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Places:
     """Statistics of good parts. P blocks of S = side * side positions, D features.
 
-    mean: (P, S, D). covariance: (P, D, D), ridge included. grid: (h, w) positions.
+    mean: (P, S, D). covariance: (P, D, D). rows: feature vectors behind each covariance.
+    grid: (h, w) positions.
     """
 
     mean: Tensor
     covariance: Tensor
+    rows: int
     grid: tuple[int, int]
     side: int
 
@@ -35,10 +38,9 @@ def blocks(grid: Tensor, side: int) -> Tensor:
     return cut.permute(2, 4, 0, 3, 5, 1).reshape(h // side * (w // side), b * side * side, d)
 
 
-def fit_places(batches: Iterable[Tensor], *, side: int, ridge: float) -> Places:
+def fit_places(batches: Iterable[Tensor], side: int) -> Places:
     """Means and covariances of (B, D, h, w) batches; h and w are multiples of side.
 
-    ridge: added to each feature's variance, as a share of its mean variance over all places.
     Raises DataError if the features do not vary at all.
     """
     sums: Sums | None = None
@@ -50,16 +52,15 @@ def fit_places(batches: Iterable[Tensor], *, side: int, ridge: float) -> Places:
     mean = sums.total / sums.count
     covariance = sums.square / (sums.count * side * side) - mean.mT @ mean / (side * side)
     covariance *= sums.count / max(sums.count - 1, 1)
-    level = covariance.diagonal(dim1=1, dim2=2).mean(0)  # (D,)
-    if not level.max() > 0:
+    if not covariance.diagonal(dim1=1, dim2=2).max() > 0:
         raise DataError(
             "the good images must differ from each other at least by noise, but their features"
             " are all the same. Photograph different parts."
         )
-    covariance += torch.diag(ridge * level.clamp_min(1e-6 * level.max()))
     return Places(
         mean=mean + blocks(sums.origin, side),
         covariance=covariance,
+        rows=sums.count * side * side,
         grid=(sums.origin.shape[2], sums.origin.shape[3]),
         side=side,
     )
@@ -72,6 +73,11 @@ class Sums:
         d = batch.shape[1]
         self.side, self.count, self.origin = side, 0, batch[:1].clone()
         places = blocks(self.origin, side).shape[0]
+        if places == 0:
+            raise ConfigError(
+                f"share must be at most the side of the feature grid, but is {side}."
+                " Lower it with --set share=…, or raise the size."
+            )
         self.total = torch.zeros(places, side * side, d)
         self.square = torch.zeros(places, d, d)
 
@@ -83,16 +89,37 @@ class Sums:
         self.count += len(batch)
 
 
-def whitening(covariance: Tensor) -> Tensor:
+def whitening(covariance: Tensor, ridge: float) -> Tensor:
     """(P, D, D) → W of the same shape, so that (x - mean) @ W has unit covariance.
 
-    From the Cholesky root: column i of W sees features 0 to i only. It is the part of feature i
-    that a linear fit on the features before it cannot explain, in units of its own spread.
+    ridge: added to each feature's variance, as a share of its mean variance over all places.
     """
-    root = torch.linalg.cholesky(covariance)  # lower
+    level = covariance.diagonal(dim1=1, dim2=2).mean(0)  # (D,)
+    floor = torch.diag(ridge * level.clamp_min(1e-6 * float(level.max())))
     unit = torch.eye(covariance.shape[1]).expand_as(covariance)
-    whiten: Tensor = torch.linalg.solve_triangular(root, unit, upper=False).mT.contiguous()
+    with factorising():
+        root = torch.linalg.cholesky(covariance + floor)  # lower
+        whiten: Tensor = torch.linalg.solve_triangular(root, unit, upper=False).mT.contiguous()
     return whiten
+
+
+@contextmanager
+def factorising() -> Iterator[None]:
+    """One thread: many small factorisations are some 30 times slower when each is split.
+
+    Raises ConfigError if a matrix is singular to working precision.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+        raise ConfigError(
+            "every covariance must have an inverse, but the good images are too few or too alike"
+            " for that. Raise ridge (--set ridge=…, for fbft also penalty), or give more images."
+        ) from error
+    finally:
+        torch.set_num_threads(before)
 
 
 class Whitened(nn.Module):
@@ -112,6 +139,9 @@ class Whitened(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         h, w, side = *self.grid, self.side
-        square = (blocks(features, side) @ self.maps - self.shift).square().sum(2)  # (P, S)
+        # What `blocks` does, in two turns that the runtime copies row by row.
+        rows = features.flatten(2).transpose(1, 2).reshape(h // side, side, w // side, -1)
+        rows = rows.transpose(1, 2).reshape(h // side * (w // side), side * side, -1)
+        square = (rows @ self.maps - self.shift).square().sum(2)  # (P, S)
         cells = square.reshape(h // side, w // side, side, side)
         return cells.permute(0, 2, 1, 3).reshape(h, w)

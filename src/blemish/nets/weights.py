@@ -122,5 +122,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             " Download it again."
         ) from error
     for key in ("model", "state_dict", "teacher"):
-        state = state[key] if isinstance(state.get(key), dict) else state
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise WeightsError(
+            f"'{path}' must hold a dict of name → tensor, but holds {type(state).__name__}"
+            " with other things in it. Save the network's state_dict()."
+        )
     return dict(state)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from blemish.errors import ShapeError
 from blemish.records import Map, Mask, Pixels, Prediction
+from blemish.regions import region_mask
 
 RGB = npt.NDArray[np.uint8]  # (H, W, 3)
 Colour = tuple[int, int, int]  # RGB
@@ -27,13 +28,13 @@ NARROWEST = 136  # pixels that a line of the caption needs to be readable
 SMALLEST_TEXT = 0.4  # of OpenCV's font size, 9 pixels high
 
 
-def draw_overlay(image: Pixels, prediction: Prediction, extent: tuple[float, float]) -> RGB:
+def draw_overlay(image: Pixels, prediction: Prediction, levels: tuple[float, float]) -> RGB:
     """The painted image with a bar below that says verdict, score, threshold and p-value.
 
     Arguments and errors as paint. Returns (H + bar, max(W, 136), 3) uint8 RGB: images narrower than
     136 pixels get a margin on the right, so that the words fit.
     """
-    painted = paint(image, prediction, extent)
+    painted = paint(image, prediction, levels)
     height, width = painted.shape[:2]
     canvas_width = max(width, NARROWEST)
     bar = _caption(prediction, canvas_width, height)
@@ -41,13 +42,12 @@ def draw_overlay(image: Pixels, prediction: Prediction, extent: tuple[float, flo
     return np.concatenate([np.concatenate([painted, margin], axis=1), bar])
 
 
-def paint(image: Pixels, prediction: Prediction, extent: tuple[float, float]) -> RGB:
+def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) -> RGB:
     """The image with translucent heat where its map is out of the ordinary, and outlined regions.
 
     image: (H, W, 1 or 3) uint8 or uint16. prediction: with a map of the same (H, W).
-    extent: (value up to which a pixel is ordinary, value that is surely a defect). Heat is
-        transparent below the first and turns from purple to light yellow up to the second; regions
-        are outlined where they rise above the first, so it is the calibration's extent.
+    levels: the calibration's (extent, seed). Heat is transparent up to the extent and turns from
+        purple to light yellow, which it reaches as far above the seed as the seed is above it.
     Returns (H, W, 3) uint8 RGB. Raises ShapeError if map and image differ in size.
     """
     if prediction.map.shape != image.shape[:2]:
@@ -55,8 +55,11 @@ def paint(image: Pixels, prediction: Prediction, extent: tuple[float, float]) ->
             f"a map must have its image's size {image.shape[:2]}, but has {prediction.map.shape}."
             " Pass the prediction of this image."
         )
-    painted = _heat(as_rgb(image), prediction.map, extent)
-    return outline(painted, _region_pixels(prediction, extent[0]))
+    painted = _heat(as_rgb(image), prediction.map, levels)
+    found = prediction.regions
+    extent, seed = levels
+    mask = region_mask(prediction.map, seed, extent) if found else np.zeros(painted.shape[:2], bool)
+    return outline(painted, mask)
 
 
 def outline(image: RGB, mask: Mask, colour: Colour = OUTLINE) -> RGB:
@@ -83,8 +86,8 @@ def as_rgb(image: Pixels) -> RGB:
     return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
 
 
-def _heat(image: RGB, map: Map, extent: tuple[float, float]) -> RGB:
-    low, high = extent
+def _heat(image: RGB, map: Map, levels: tuple[float, float]) -> RGB:
+    low, high = levels[0], 2 * levels[1] - levels[0]
     hot = map > low
     rise = np.clip((map[hot] - low) / max(high - low, 1e-30), 0, 1)
     steps = np.rint(HEAT_FROM + rise * (HEAT_TO - HEAT_FROM)).astype(np.uint8)
@@ -98,19 +101,6 @@ def _heat_colours() -> RGB:
     """(256, 3): inferno, whose brightness rises evenly, in colour and in grey print."""
     ramp: npt.NDArray[Any] = np.arange(256, dtype=np.uint8)[:, None]
     return np.asarray(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), np.uint8)[:, 0, ::-1]
-
-
-def _region_pixels(prediction: Prediction, level: float) -> Mask:
-    """The pixels of the prediction's regions: connected, above the level, with their peak."""
-    map = prediction.map
-    if not prediction.regions:
-        return np.zeros(map.shape, dtype=bool)
-    lowest_peak = np.float32(min(region.peak for region in prediction.regions))
-    level = min(level, float(np.nextafter(lowest_peak, np.float32(-np.inf))))
-    count, labels = cv2.connectedComponents((map > level).view(np.uint8), connectivity=8)
-    chosen = np.zeros(count, dtype=bool)
-    chosen[labels[map >= lowest_peak]] = True
-    return np.asarray(chosen[labels])
 
 
 def _caption(prediction: Prediction, width: int, image_height: int) -> RGB:

@@ -1,0 +1,11 @@
+"""All benchmarks, one after the other: make bench."""
+
+from __future__ import annotations
+
+import accuracy
+import rehearsal
+import speed
+
+if __name__ == "__main__":
+    for table in (speed, rehearsal, accuracy):
+        table.main()

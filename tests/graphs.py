@@ -1,0 +1,71 @@
+"""Tiny ONNX graphs for tests that need no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from blemish.artifact import Artifact
+from blemish.calibrate import Calibration
+from blemish.frame import Frame
+
+SIZE = (8, 8)
+
+
+def model(nodes: Sequence[Any], image: Any, out: Any, numbers: Sequence[Any] = ()) -> bytes:
+    """ONNX bytes of nodes from "image" to "map"."""
+    given = [image] if not isinstance(image, list) else image
+    graph = helper.make_graph(list(nodes), "tiny", given, [out], list(numbers))
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(made.SerializeToString())
+
+
+def float_input(shape: Sequence[int | str] = (1, 3, *SIZE), name: str = "image") -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def float_output(shape: Sequence[int | str] = ("h", "w")) -> Any:
+    return helper.make_tensor_value_info("map", TensorProto.FLOAT, shape)
+
+
+def brightness(shape: Sequence[int | str] = (1, 3, *SIZE)) -> bytes:
+    """(1, 3, h, w) → (h / 2, w / 2): mean of the channels and of 2 x 2 pixels."""
+    nodes = [
+        helper.make_node("AveragePool", ["image"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("ReduceMean", ["small"], ["map"], axes=[0, 1], keepdims=0),
+    ]
+    return model(nodes, float_input(shape), float_output())
+
+
+def broken(value: float) -> bytes:
+    """Like brightness, but plus `value` times the brightness: not finite where that is not."""
+    number = numpy_helper.from_array(np.array(value, np.float32), "value")
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["grey"], axes=[0, 1], keepdims=0),
+        helper.make_node("Mul", ["grey", "value"], ["map"]),
+    ]
+    return model(nodes, float_input(), float_output(), [number])
+
+
+def artifact(graph: bytes | None = None, **frame: Any) -> Artifact:
+    """Brightness is what is anomalous: good parts reach 0.1 to 0.5."""
+    scores = tuple(np.linspace(0.1, 0.5, 19).tolist())
+    return Artifact(
+        graph=brightness() if graph is None else graph,
+        frame=Frame(size=SIZE, **frame),
+        calibration=Calibration(
+            scores=scores, peaks=scores, extent=0.25, false_alarms=0.05, how="held out"
+        ),
+        about={
+            "method": "brightness",
+            "preset": "tiny",
+            "config": {"size": 8, "name": "größe"},
+            "seed": 0,
+            "backbone": {"name": "none", "licence": "Apache-2.0", "source": "tests", "sha256": ""},
+            "versions": {"blemish": "0.1.0"},
+            "data": {"folder": "made up", "used": 19, "sha256": ["00", "11"]},
+        },
+    )

@@ -1,0 +1,176 @@
+"""Features are computed once, by content, and read back as they were."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from blemish.errors import DataError
+from blemish.fitting import backbone_graph, choose
+from blemish.frame import Frame
+from blemish.images import read_image
+from blemish.nets import features as room
+from blemish.nets.features import Features, extract
+from blemish.runtime import session
+from blemish.track import silent
+
+FRAME = Frame(size=(64, 64))
+
+
+@pytest.fixture(scope="module")
+def graph() -> bytes:
+    return backbone_graph(choose("padim", "embedded", {"size": 64})[1])
+
+
+@pytest.fixture
+def images(demo: Path, tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "images"
+    shutil.copytree(demo / "test" / "good", folder)
+    return sorted(folder.iterdir())
+
+
+class Counted:
+    """A session that counts how many images run through it."""
+
+    runs = 0
+
+    def __init__(self, graph: bytes, *, threads: int = 0) -> None:
+        self.session = session(graph, threads=threads)
+
+    def run(self, outputs: Any, feed: dict[str, Any]) -> Any:
+        Counted.runs += bool(feed["image"].any())  # a black image only asks for shapes
+        return self.session.run(outputs, feed)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
+    monkeypatch.setattr(room, "session", Counted)
+    monkeypatch.setattr(Counted, "runs", 0)
+    return Counted
+
+
+def test_features_are_the_runtimes(graph: bytes, images: list[Path], tmp_path: Path) -> None:
+    found, facts = extract(graph, FRAME, images, tmp_path / "cache", silent)
+    run = session(graph, threads=1)
+    assert len(found) == len(images) == 3
+    assert [fact.error for fact in facts] == [None] * 3
+    assert {(fact.size, fact.channels, fact.bits) for fact in facts} == {((300, 360), 3, 8)}
+    for index, path in enumerate(images):
+        expected = run.run(None, {"image": FRAME.to_model(read_image(path))})
+        for wanted, got in zip(expected, found.batch([index]), strict=True):
+            assert np.array_equal(wanted, got)
+
+
+def test_nothing_is_computed_twice(
+    graph: bytes, images: list[Path], tmp_path: Path, runs: type[Counted]
+) -> None:
+    first, facts = extract(graph, FRAME, images, tmp_path / "cache", silent)
+    assert runs.runs == 3
+    again, facts_again = extract(graph, FRAME, images, tmp_path / "cache", silent)
+    assert runs.runs == 3
+    assert (first, facts) == (again, facts_again)
+
+
+def test_a_copy_or_another_name_is_the_same_content(
+    graph: bytes, images: list[Path], tmp_path: Path, runs: type[Counted]
+) -> None:
+    extract(graph, FRAME, images, tmp_path / "cache", silent)
+    moved = images[0].rename(images[0].with_name("é moved.jpg"))
+    extract(graph, FRAME, [moved, *images[1:]], tmp_path / "cache", silent)
+    assert runs.runs == 3
+
+
+def test_a_changed_image_is_computed_again(
+    graph: bytes, images: list[Path], tmp_path: Path, runs: type[Counted], demo: Path
+) -> None:
+    before, _ = extract(graph, FRAME, images, tmp_path / "cache", silent)
+    kept = before.batch([0, 1, 2])
+    stat = images[1].stat()
+    shutil.copy(demo / "test" / "speck" / "000.jpg", images[1])
+    os.utime(images[1], ns=(stat.st_atime_ns, stat.st_mtime_ns))  # times do not fool it
+    after, _ = extract(graph, FRAME, images, tmp_path / "cache", silent)
+    assert runs.runs == 4
+    for old, new in zip(kept, after.batch([0, 1, 2]), strict=True):
+        assert np.array_equal(old[[0, 2]], new[[0, 2]])
+        assert not np.array_equal(old[1], new[1])
+
+
+def test_another_frame_is_another_place(
+    graph: bytes, images: list[Path], tmp_path: Path, runs: type[Counted]
+) -> None:
+    first, _ = extract(graph, FRAME, images, tmp_path / "cache", silent)
+    for frame in (replace(FRAME, size=(96, 96)), replace(FRAME, interpolation="bicubic")):
+        other, _ = extract(graph, frame, images, tmp_path / "cache", silent)
+        assert not set(first.files) & set(other.files)
+    assert runs.runs == 9
+
+
+def test_bad_files_are_reported_in_their_place(
+    graph: bytes, images: list[Path], tmp_path: Path
+) -> None:
+    images[1].write_bytes(images[1].read_bytes()[:2000])
+    paths = [images[0], tmp_path / "missing.png", *images[1:]]
+    found, facts = extract(graph, FRAME, paths, tmp_path / "cache", silent)
+    assert len(found) == 2
+    assert [fact.error is None for fact in facts] == [True, False, False, True]
+    assert "missing.png" in str(facts[1].error)
+    assert str(images[1]) in str(facts[2].error)
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    graph: bytes, images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file in the way")
+    with pytest.raises(DataError, match="must be writable"):
+        extract(graph, FRAME, images, tmp_path / "cache", silent)
+
+
+def test_progress_counts_every_path(graph: bytes, images: list[Path], tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def track(items: Any, doing: str, total: int, /) -> Any:
+        seen = list(items)
+        told.append((doing, total, len(seen)))
+        return iter(seen)
+
+    extract(graph, FRAME, images, tmp_path / "cache", track)
+    assert told == [("Looking at good parts", 3, 3)]
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Features:
+    """Five images, whose features are their number and their place."""
+    shapes = ((2, 3, 4), (5, 1, 2))
+    for number in range(5):
+        (np.arange(34, dtype=np.float32) + 100 * number).tofile(tmp_path / f"{number}.f32")
+    return Features(files=tuple(tmp_path / f"{n}.f32" for n in range(5)), shapes=shapes)
+
+
+def test_batches_hold_what_the_files_hold(numbered: Features) -> None:
+    first, second = numbered.batch([3, 0])
+    assert first.shape == (2, 2, 3, 4)
+    assert second.shape == (2, 5, 1, 2)
+    assert first.dtype == second.dtype == np.float32
+    assert first[0].ravel().tolist() == [300 + n for n in range(24)]
+    assert second[1].ravel().tolist() == list(range(24, 34))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_batches_pass_every_image_once_in_order(numbered: Features, size: int) -> None:
+    batches = list(numbered.batches(size))
+    assert all(len(taps[0]) <= size for taps in batches)
+    for tap, whole in enumerate(numbered.batch(range(5))):
+        assert np.array_equal(np.concatenate([taps[tap] for taps in batches]), whole)
+
+
+def test_a_part_keeps_its_order(numbered: Features) -> None:
+    part = numbered.part([4, 2])
+    assert len(part) == 2
+    assert part.batch([0])[0].ravel()[0] == 400
+    assert part.batch([1])[0].ravel()[0] == 200

@@ -1,0 +1,179 @@
+"""What the threshold promises, against exhaustive counting and SciPy."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from blemish.calibrate import Calibration, calibrate, parts_needed, upper_rate
+from blemish.errors import ConfigError, DataError
+
+scores_with_ties = st.lists(st.integers(0, 8), min_size=1, max_size=40)
+rates = st.one_of(st.floats(0.001, 0.999), st.integers(1, 99).map(lambda n: n / 100))
+
+
+def calibration(
+    scores: Any, rate: float = 0.01, how: Literal["held out", "cross-fitted"] = "held out"
+) -> Calibration:
+    ordered = tuple(sorted(float(score) for score in scores))
+    return Calibration(scores=ordered, peaks=ordered, extent=0.0, false_alarms=rate, how=how)
+
+
+def first_map(value: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.full((4, 4), value, np.float32)
+
+
+# ---------------------------------------------------------------- p-values
+
+
+@settings(deadline=None)
+@given(scores=st.lists(st.integers(0, 5), min_size=2, max_size=30))
+def test_p_values_are_valid_whichever_part_is_the_new_one(scores: list[int]) -> None:
+    """Exchangeable: each of n + 1 parts is the new one equally often. Exact, ties included."""
+    p = [
+        calibration(scores[:new] + scores[new + 1 :]).p_value(score)
+        for new, score in enumerate(scores)
+    ]
+    for level in {*p, 0.01, 0.5}:
+        assert sum(value <= level for value in p) / len(p) <= level + 1e-12
+
+
+def test_p_values_without_ties_are_uniform() -> None:
+    scores = [3.0, 1.0, 4.5, 9.25, 2.0]
+    p = sorted(
+        calibration(scores[:new] + scores[new + 1 :]).p_value(score)
+        for new, score in enumerate(scores)
+    )
+    assert p == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+def test_p_value_counts_as_high_or_higher() -> None:
+    c = calibration([1, 2, 2, 3])
+    assert [c.p_value(score) for score in (0, 1, 2, 2.5, 3, 4)] == [1, 1, 0.8, 0.4, 0.4, 0.2]
+
+
+@settings(max_examples=300, deadline=None)
+@given(scores=scores_with_ties, rate=rates, score=st.integers(-1, 9))
+def test_threshold_and_p_value_are_one_rule(scores: list[int], rate: float, score: int) -> None:
+    c = calibration(scores, rate)
+    for close in (score, np.nextafter(score, 99), np.nextafter(score, -99)):
+        assert (close > c.threshold) == (c.p_value(close) <= c.rate)
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 400), rate=rates)
+def test_expected_rate_keeps_to_the_one_asked_for(n: int, rate: float) -> None:
+    c = calibration(range(n), rate)
+    assert c.rate <= max(rate + 1e-9, 1 / (n + 1))
+    assert c.scores[0] <= c.threshold <= c.scores[-1]
+    assert c.seed == c.threshold  # peaks are the scores here
+
+
+def test_where_no_promise_can_be_made_the_rate_asked_for_is_used_up() -> None:
+    assert calibration(range(298), 0.01).rate == pytest.approx(2 / 299)
+    assert calibration(range(152), 0.01).threshold == 151
+    assert calibration(range(10), 0.01).rate == pytest.approx(1 / 11)
+    assert calibration([7], 0.5).threshold == 7
+
+
+# ---------------------------------------------------------------- promises
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 29, 59, 100, 299, 598, 1234, 5000, 20_000])
+def test_upper_rate_is_clopper_and_pearsons(n: int) -> None:
+    for spare in {0, 1, 2, n // 100, n // 10, n // 2, n - 1}:
+        if spare < n and spare <= 2000:
+            expected = stats.beta.ppf(0.95, spare + 1, n - spare)
+            assert upper_rate(n, spare) == pytest.approx(expected, rel=1e-7), spare
+
+
+@pytest.mark.parametrize(
+    ("rate", "parts"), [(0.1, 29), (0.05, 59), (0.02, 149), (0.01, 299), (0.005, 598)]
+)
+def test_parts_needed(rate: float, parts: int) -> None:
+    assert parts_needed(rate) == parts
+    enough, too_few = calibration(range(parts), rate), calibration(range(parts - 1), rate)
+    assert enough.promised <= rate < too_few.promised
+    assert enough.threshold == parts - 1  # nothing may be spared yet
+
+
+@settings(max_examples=60, deadline=None)
+@given(n=st.integers(1, 3000), rate=st.floats(0.005, 0.3))
+def test_the_threshold_is_the_lowest_that_keeps_the_promise(n: int, rate: float) -> None:
+    c = calibration(range(n), rate)
+    spare = n - 1 - int(c.threshold)
+    if n >= parts_needed(rate):
+        assert c.promised <= rate + 1e-12
+        assert stats.beta.ppf(0.95, spare + 2, n - spare - 1) > rate - 1e-9
+    else:
+        assert c.promised > rate
+
+
+def test_the_promise_holds_in_every_way_to_draw() -> None:
+    """Of 12 parts 7 calibrate: how often is the share of the other 5 above the bound?"""
+    broken = total = 0
+    for drawn in combinations(range(12), 7):
+        c = calibration(drawn, 0.35)
+        rest = [part for part in range(12) if part not in drawn]
+        broken += sum(part > c.threshold for part in rest) / len(rest) > 0.6
+        total += 1
+    assert c.promised <= 0.35
+    assert broken / total <= 0.05
+
+
+def test_notes() -> None:
+    promise = calibration(range(299), 0.01).note()
+    assert promise == (
+        "At most 1 % of good parts will be called defective, with 95 % confidence,"
+        " from 299 held out good parts."
+    )
+    few = calibration(range(29), 0.01).note()
+    assert few == (
+        "29 held out good parts are too few to promise 1 % false alarms: expect 3.33 %,"
+        " with 95 % confidence at most 9.81 %."
+        " Give at least 299 good parts for calibration to promise it."
+    )
+    assert (
+        "with about 95 % confidence, from 60 cross-fitted"
+        in calibration(range(60), 0.05, "cross-fitted").note()
+    )
+
+
+# ---------------------------------------------------------------- calibrate
+
+
+def test_calibrate_sorts_and_reads_maps_one_at_a_time() -> None:
+    maps = (first_map(value) for value in (3.0, 1.0, 2.0))
+    c = calibrate(maps, lambda map: -float(map.max()), false_alarms=0.1, how="cross-fitted")
+    assert c.scores == (-3.0, -2.0, -1.0)
+    assert c.peaks == (1.0, 2.0, 3.0)
+    assert 1.0 <= c.extent <= 3.0
+    assert (c.false_alarms, c.how) == (0.1, "cross-fitted")
+
+
+@pytest.mark.parametrize("size", [(700, 900), (4000, 50), (50, 4000), (1, 100_000), (7, 3)])
+def test_extent_is_the_quantile_of_all_pixels(size: tuple[int, int]) -> None:
+    """Pixels are thinned; a brighter side must not be missed or counted twice."""
+    rng = np.random.default_rng(0)
+    side = np.linspace(0, 1, size[1], dtype=np.float32)
+    maps = [side + 0.1 * rng.random(size, np.float32) for _ in range(4)]
+    c = calibrate(maps, lambda map: float(map.max()), false_alarms=0.1, how="held out")
+    assert c.extent == pytest.approx(np.quantile(np.stack(maps), 0.998), abs=0.02)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -0.1, 7.0, float("nan")])
+def test_rates_outside_are_refused(rate: float) -> None:
+    with pytest.raises(ConfigError, match="false_alarms must be between 0 and 1"):
+        calibrate([first_map(1)], np.max, false_alarms=rate, how="held out")
+
+
+@pytest.mark.parametrize("maps", [[], [first_map(1), first_map(np.nan)], [first_map(np.inf)]])
+def test_nothing_to_calibrate_on_is_refused(maps: list[Any]) -> None:
+    with pytest.raises(DataError, match=f"but got {len(maps)}, "):
+        calibrate(maps, lambda map: float(map.max()), false_alarms=0.1, how="held out")
