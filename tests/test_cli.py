@@ -365,6 +365,44 @@ def test_progress_shows_on_a_terminal_only(demo: Path, tmp_path: Path, own_cache
     assert "\x1b" not in out
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX")
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_results_in_a_pipe_stay_out_of_the_bars_way(
+    part: Path, demo: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    words = ("inspect", part, demo / "test", *flags)
+    with program(*words, cache=tmp_path, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while chunk := _read(ours):
+            seen += chunk
+        out, _ = process.communicate(timeout=120)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"Inspecting" in seen
+    assert b".jpg" not in seen
+    assert out.count(".jpg") == 10
+    assert "\x1b" not in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE")
+def test_a_reader_that_has_seen_enough_is_not_a_defect(part: Path, demo: Path) -> None:
+    code = "from blemish.cli import main; main()"
+    words = map(str, ("inspect", part, *[demo / "test"] * 20, "--json"))
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"{")
+        process.stdout.close()
+        assert process.wait(60) == -signal.SIGPIPE
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
@@ -415,7 +453,7 @@ def test_regions_are_boxes_in_the_image(run: Run, sure: Path, image: Path) -> No
         assert 0 < region["area_px"] <= width * height
         assert region["peak"] <= line["score"]
     row = run("inspect", sure, image).out.splitlines()[0]
-    assert f"{len(line['regions'])} regions, largest" in row
+    assert f"{len(line['regions'])} region" in row
 
 
 def test_fail_on_defect_exits_with_1(run: Run, part: Path, sure: Path, image: Path) -> None:
@@ -593,6 +631,7 @@ def test_a_mask_of_another_size_is_refused(run: Run, part: Path, spoilt: Path) -
 def test_an_unreadable_test_image_is_left_out_and_said(run: Run, part: Path, spoilt: Path) -> None:
     (spoilt / "test" / "good" / "001.jpg").write_bytes(b"broken")
     done = run("evaluate", part, spoilt, "--json")
+    assert done.code == cli.INCOMPLETE
     assert done.lines()[0]["counts"]["good"] == 2
     assert "left out" in done.err
     assert "001.jpg" in done.err

@@ -60,6 +60,20 @@ def test_parts_are_spared_when_that_is_enough(good: Path, monkeypatch: pytest.Mo
     assert below.artifact.calibration.how == "cross-fitted"
 
 
+def test_a_cache_that_cannot_be_written_is_named(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BLEMISH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"must be writable.*set BLEMISH_CACHE to another folder"):
+        fit_folder(good, settings=SMALL)
+
+
+def test_few_parts_are_all_used_whatever_rate_is_asked_for(good: Path) -> None:
+    calibration = fit_folder(good, settings=SMALL, false_alarms=0.6).artifact.calibration
+    assert (calibration.how, len(calibration.scores)) == ("cross-fitted", 12)
+
+
 @pytest.mark.parametrize(("few", "folds"), [(5, 5), (12, 12)])
 def test_calibration_scores_are_those_of_parts_never_seen(
     good: Path, monkeypatch: pytest.MonkeyPatch, few: int, folds: int

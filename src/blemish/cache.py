@@ -7,6 +7,9 @@ from pathlib import Path
 
 import platformdirs
 
+from blemish.errors import DataError
+from blemish.images import write_whole
+
 BUDGET = 8 * 2**30  # bytes kept after a fit; the least recently used go first
 
 
@@ -14,6 +17,16 @@ def cache_folder() -> Path:
     """$BLEMISH_CACHE, or the system's place for caches."""
     chosen = os.environ.get("BLEMISH_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("blemish"))
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Writes a file of the cache, whole or not at all. Raises DataError."""
+    try:
+        write_whole(path, data)
+    except DataError as error:
+        raise DataError(
+            f"{error} It belongs to the cache: set BLEMISH_CACHE to another folder for it."
+        ) from error
 
 
 def trim(folder: Path, budget: int = BUDGET) -> None:

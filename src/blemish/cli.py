@@ -8,6 +8,8 @@ read · 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import json
+import shlex
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
@@ -99,7 +101,7 @@ def inspect(
 
     inspector = blemish.load(part)
     todo = jobs(images, output)
-    track = silent if as_json or sys.stdout.isatty() else bars(quiet)
+    track = silent if as_json and sys.stdout.isatty() else bars(quiet)
     counts = {"good": 0, "defect": 0, "error": 0}
     for outcome in track(inspect_all(inspector, todo), "Inspecting", len(todo)):
         counts[outcome.verdict] += 1
@@ -132,7 +134,8 @@ def evaluate(
     judged = score_dataset(inspector, data, track=bars(quiet))
     for sentence in judged.left_out:
         note(quiet)(sentence)
-    evaluation = measure(judged.items, threshold=inspector.artifact.calibration.threshold)
+    threshold = inspector.artifact.calibration.threshold
+    evaluation = measure(judged.items, threshold=threshold, track=bars(quiet))
     if as_json:
         print(json.dumps(evaluation.to_json()))
     elif not quiet:
@@ -145,9 +148,11 @@ def evaluate(
             items=judged.items,
             views=lambda item: view(inspector, item),
             info=about(inspector.artifact),
-            command=f"blemish evaluate {part} {data} -o {output}",
+            command=shlex.join(["blemish", "evaluate", str(part), str(data), "-o", str(output)]),
         )
         print(f"Report: {page}", file=sys.stderr if as_json else sys.stdout)
+    if judged.unreadable:
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -244,17 +249,22 @@ def bars(quiet: bool) -> Track:
     if quiet or not sys.stderr.isatty():
         return silent
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import Progress
 
     def shown(items: Iterable[T], doing: str, total: int, /) -> Iterator[T]:
-        console = Console(stderr=True)
-        yield from track(items, doing, total, console=console, transient=True)
+        # On a terminal results go above the bar; results for a file or a pipe stay out of its way.
+        with Progress(
+            console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
+        ) as progress:
+            yield from progress.track(items, total=total, description=doing)
 
     return shown
 
 
 def main() -> None:
     """Runs the command line; every refusal is one sentence, never a traceback."""
+    if hasattr(signal, "SIGPIPE"):  # `| head`: end like other tools, not with exit code 1
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a file's name may hold what a terminal cannot say
             stream.reconfigure(errors="backslashreplace")

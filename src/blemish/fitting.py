@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from blemish.artifact import Artifact
-from blemish.cache import cache_folder, trim
+from blemish.cache import cache_folder, keep, trim
 from blemish.calibrate import Calibration, calibrate
 from blemish.data import open_data
 from blemish.errors import ConfigError, DataError, ImageError
@@ -122,7 +122,7 @@ def backbone_graph(config: Config) -> bytes:
     from blemish.nets.frozen import frozen_graph  # timm takes seconds to import
 
     graph = frozen_graph(config.backbone, config.taps, (config.size, config.size), weights)
-    write_whole(kept, graph)
+    keep(kept, graph)
     return graph
 
 
@@ -195,9 +195,9 @@ def learn(
 ) -> tuple[bytes, Calibration, GoodParts]:
     """Head graph and its calibration, and the parts the head was fitted on.
 
-    A fifth is held out when that is enough to express the rate asked for. Otherwise every part
-    is scored by a model fitted without its fifth (where parts are few, without it alone: a model
-    of fewer parts would score too high), and the final model is fitted on all.
+    A fifth of more than 40 is held out when that is enough to express the rate asked for.
+    Otherwise every part is scored by a model fitted without its fifth (up to 40 parts without it
+    alone: a model of fewer parts would score too high), and the final model is fitted on all.
     """
     order = np.random.default_rng(seed).permutation(len(good.paths))
     count = len(order) if len(order) <= FEW else FOLDS
@@ -209,7 +209,7 @@ def learn(
     def fit(parts: GoodParts) -> bytes:
         return head_graph(kind, config, parts.features, seed=seed, track=track)
 
-    if len(folds[-1]) + 1 >= 1 / false_alarms:
+    if len(order) > FEW and len(folds[-1]) + 1 >= 1 / false_alarms:
         how: Literal["held out", "cross-fitted"] = "held out"
         fitted = rest(folds[-1])
         head = fit(fitted)

@@ -6,7 +6,7 @@ One bad file never stops the rest: it is reported with its reason.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -109,10 +109,12 @@ def _draw(calibration: Calibration, job: Job, prediction: Prediction) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A data set scored. left_out: sentences on the images that could not take part."""
+    """A data set scored. left_out: sentences on the images that did not take part. unreadable: how
+    many of them could not be read."""
 
     items: tuple[Scored, ...]
     left_out: tuple[str, ...]
+    unreadable: int
 
 
 def score_dataset(
@@ -120,7 +122,6 @@ def score_dataset(
     data: str | Path,
     *,
     track: Track = silent,
-    seen: Callable[[str], None] = lambda message: None,
 ) -> Judged:
     """Scores the test part. Images the model was fitted or calibrated on do not take part.
 
@@ -130,12 +131,13 @@ def score_dataset(
     known = set(inspector.artifact.about.get("data", {}).get("sha256", ()))
     items: list[Scored] = []
     left_out: list[str] = list(dataset.notes)
-    fitted = 0
+    fitted = unreadable = 0
     for sample in track(dataset.test, "Evaluating", len(dataset.test)):
         try:
             item = _score(inspector, sample, known)
         except ImageError as error:
             left_out.append(f"left out: {error}")
+            unreadable += 1
             continue
         fitted += item is None
         items += [item] if item else []
@@ -146,7 +148,7 @@ def score_dataset(
             f"'{data}' must hold images to evaluate on, but none is left of {len(dataset.test)}."
             " Give good and defective parts the model has not seen. " + " ".join(left_out)
         )
-    return Judged(items=tuple(items), left_out=tuple(left_out))
+    return Judged(items=tuple(items), left_out=tuple(left_out), unreadable=unreadable)
 
 
 def _score(inspector: Inspector, sample: Sample, known: set[str]) -> Scored | None:

@@ -42,6 +42,18 @@ def test_hidden_files_and_thumbnails_are_left_out(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.png"]
 
 
+def test_pictures_of_our_own_are_not_photographs(tmp_path: Path) -> None:
+    grow(tmp_path, "a.png", "a.overlay.png", "a.map.tiff", "b/C.OVERLAY.PNG", "b/overlay.png")
+    assert names(tmp_path) == ["a.png", "b/overlay.png"]
+
+
+def test_masks_are_not_photographs(tmp_path: Path) -> None:
+    grow(tmp_path / "set", "test/dent/0.png", "ground_truth/dent/0_mask.png")
+    assert names(tmp_path) == ["set/test/dent/0.png"]
+    masks = tmp_path / "set" / "ground_truth"
+    assert names(masks) == ["dent/0_mask.png"]  # asked for by name
+
+
 def test_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
     grow(tmp_path, "x.png/1.png")
     assert names(tmp_path) == ["x.png/1.png"]

@@ -18,7 +18,15 @@ import blemish
 import blemish.runtime
 from blemish.errors import ConfigError, WeightsError
 from blemish.fitting import fit_folder
-from blemish.methods.fbft import Fbft, FbftConfig, Student, Transfer, whitened_residual
+from blemish.methods.base import configure
+from blemish.methods.fbft import (
+    IDLE,
+    Fbft,
+    FbftConfig,
+    Student,
+    Transfer,
+    whitened_residual,
+)
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places
 from blemish.nets.weights import BACKBONES
@@ -304,6 +312,14 @@ def test_the_paper_preset_runs_on_a_small_vit(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("students", "names"), IDLE.items())
+def test_settings_without_an_effect_are_refused(students: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        twice = 2 * getattr(FbftConfig(), name)
+        with pytest.raises(ConfigError, match=f"{name} must be .*nothing to {students}, but is"):
+            configure(FbftConfig(), {"students": students, name: twice})
+
+
 @pytest.mark.parametrize("size", [56, 98])
 def test_the_paper_preset_runs_end_to_end(
     demo: Path, random_vit: Path, tmp_path: Path, size: int

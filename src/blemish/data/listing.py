@@ -1,7 +1,8 @@
 """What lies on disk: folders and images, in one order on every system.
 
-Hidden names are left out, and so is everything that a link would reach outside of the folder
-that was asked for. Order is plain: by code point, folder by folder ("10.png" before "9.png").
+Hidden names are left out, and so are the pictures that blemish writes itself, and everything that
+a link would reach outside of the folder that was asked for. Order is plain: by code point,
+folder by folder ("10.png" before "9.png").
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from blemish.images import IMAGE_SUFFIXES
 
 # Network drives of one maker keep thumbnails in a folder of this name, and they end in .jpg.
 _THUMBNAILS = "@eaDir"
+# What `inspect -o` leaves behind, perhaps among the photographs.
+_OURS = (".overlay.png", ".map.tiff")
+# Masks of MVTec AD's layout: not photographs, though they are images.
+_MASKS = "ground_truth"
 
 
 def list_images(path: str | os.PathLike[str]) -> list[Path]:
     """Images to look at: one file as it was named, or every image below a folder, sorted.
 
     A file that is named is returned whatever its suffix: whether it is an image, its reader says.
+    Masks, below a folder named ground_truth, are left out.
 
     Raises:
         DataError: nothing is there, or the folder holds no image.
@@ -30,9 +36,10 @@ def list_images(path: str | os.PathLike[str]) -> list[Path]:
         return [named]
     require_folder(named)
     images = images_below(named)
-    if not images:
+    photographs = [one for one in images if _MASKS not in one.relative_to(named).parts[:-1]]
+    if not photographs:
         raise no_images(named)
-    return images
+    return photographs
 
 
 def require_folder(path: Path) -> None:
@@ -143,7 +150,9 @@ def _is_visible(name: str) -> bool:
 
 def _looks_like_image(entry: os.DirEntry[str]) -> bool:
     # os.path.isfile, because entry.is_file() raises on a link to itself.
-    return entry.name.lower().endswith(IMAGE_SUFFIXES) and os.path.isfile(entry.path)
+    name = entry.name.lower()
+    suits = name.endswith(IMAGE_SUFFIXES) and not name.endswith(_OURS)
+    return suits and os.path.isfile(entry.path)
 
 
 def _is_inside(entry: os.DirEntry[str], root: Path) -> bool:

@@ -26,6 +26,7 @@ from blemish.track import Track, silent
 from blemish.train import train
 
 EPS = 1e-6  # of the cosine, as in the released code
+IDLE = {"linear": ("epochs", "batch", "rate"), "mlp": ("share", "penalty", "ridge")}  # settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,10 @@ class FbftConfig(Config):
         require(self.batch >= 1, "batch", "1 image or more", self.batch)
         require(self.rate > 0, "rate", "above 0", self.rate)
         require(0 <= self.top <= 1, "top", "a share between 0 and 1", self.top)
+        for name in IDLE[self.students]:
+            default = getattr(FbftConfig, name)
+            got = getattr(self, name)
+            require(got == default, name, f"{default}: it does nothing to {self.students}", got)
         odd = all(width % 2 == 1 and min(width, passes) > 0 for width, passes in self.boxes)
         require(odd, "boxes", "pairs (odd width in px, passes)", self.boxes)
 

@@ -20,6 +20,7 @@ from blemish.metrics.regions import (
     thin,
 )
 from blemish.records import Map, Mask, Sample
+from blemish.track import Track, silent
 
 IMAGE_FIGURES = ("image_auroc", "image_ap", "image_f1_max")
 PIXEL_FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "aupro_05")
@@ -83,7 +84,12 @@ class Evaluation:
 
 
 def evaluate(
-    items: Sequence[Scored], *, threshold: float, bootstrap: int = 1000, seed: int = 0
+    items: Sequence[Scored],
+    *,
+    threshold: float,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    track: Track = silent,
 ) -> Evaluation:
     """Measures a test set: the figures of FIGURES, the verdicts at the threshold, intervals.
 
@@ -113,7 +119,7 @@ def evaluate(
                 "count": len(members),
                 "detection_rate": _rate_above(members, threshold),
             }
-            for name, members in types.items()
+            for name, members in track(types.items(), "Measuring", len(types))
         },
         intervals=_intervals(_scores(defects), _scores(good), bootstrap, seed),
         counts=_counts(good, defects),

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from blemish.cache import keep
 from blemish.errors import ImageError
 from blemish.frame import Frame
-from blemish.images import decode_image, read_bytes, write_whole
+from blemish.images import decode_image, read_bytes
 from blemish.runtime import session
 from blemish.track import Track
 
@@ -99,7 +100,7 @@ def _one(path: Path, run: ort.InferenceSession, frame: Frame, store: Path) -> Fa
     file = store / f"{sha256}.f32"
     if not file.exists():
         taps = run.run(None, {"image": frame.to_model(pixels)})
-        write_whole(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
+        keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
     else:
         file.touch()  # so that trimming takes the oldest
     height, width, channels = pixels.shape
