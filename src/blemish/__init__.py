@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BlemishError
+from blemish.errors import needs_extra as _needs_extra
 from blemish.records import Prediction, Region, Sample
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def fit(
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
-    from blemish.fitting import fit_folder  # torch is for the workshop only
+    with _needs_extra("fitting", "train"):
+        from blemish.fitting import fit_folder  # torch is for the workshop only
 
     return fit_folder(
         data, method=method, preset=preset, settings=settings, false_alarms=false_alarms, seed=seed

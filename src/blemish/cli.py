@@ -19,7 +19,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 import blemish
-from blemish.errors import BlemishError, ConfigError
+from blemish.errors import BlemishError, ConfigError, needs_extra
 from blemish.track import Track, silent
 
 FOUND, FAILED, INCOMPLETE, STOPPED = 1, 3, 4, 130
@@ -61,7 +61,8 @@ def fit(
 ) -> None:
     """Learn from good photographs and write a model."""
     settings = parse_settings(set_ or []) | ({"size": size} if size is not None else {})
-    from blemish.fitting import fit_folder, writable  # torch takes seconds to import
+    with needs_extra("fitting", "train"):
+        from blemish.fitting import fit_folder, writable  # torch takes seconds to import
 
     writable(output)
     inspector = fit_folder(

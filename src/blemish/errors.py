@@ -14,6 +14,11 @@ BlemishError
 Every message says which thing, what it must be, what it got and what to do next.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class BlemishError(Exception):
     """Root of the tree: catch this one to catch them all."""
@@ -58,3 +63,14 @@ class MissingExtraError(BlemishError):
         super().__init__(
             f"{what} needs packages that are not installed. Run: pip install 'blemish[{extra}]'"
         )
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """For imports that only an extra makes possible: raises MissingExtraError without it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if str(error.name).split(".")[0] == "blemish":
+            raise
+        raise MissingExtraError(what, extra) from error
