@@ -29,7 +29,7 @@ log=$venv/install.log
     tail -n 15 "$log" >&2
     say ""
     say "pip could not install blemish; its last words are above, all of them in $log."
-    say "No connection? Fill a folder elsewhere with: pip download '$what' -d wheels"
+    say "No connection? Fill a folder elsewhere with: pip download '$what' hatchling editables -d wheels"
     say "and run: PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels make demo"
     say "No space? 'df -h .' shows what is left. Running make again goes on from here."
     exit 1

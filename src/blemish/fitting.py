@@ -60,7 +60,7 @@ def fit_folder(
     for note in dataset.notes:
         warn(note)
     frame = replace(config.frame(), white=find_white(paths))
-    backbone = backbone_graph(config)
+    (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
     features, facts = extract(backbone, frame, paths, cache_folder() / "features", track)
     good = usable(paths, features, facts, frame, warn)
     head, calibration, fitted = learn(
