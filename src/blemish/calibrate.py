@@ -2,10 +2,11 @@
 
 Conformal prediction: if a new good part is exchangeable with the n calibration parts, its
 p-value (1 + #{calibration >= score}) / (n + 1) is at most a with probability at most a
-(Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4). That
-holds on average over calibration sets; to promise a rate for the one at hand with 95 %
-confidence, the threshold leaves fewer parts above it (Vovk 2012, "Conditional validity of
-inductive conformal predictors", proposition 2a).
+(Vovk, Gammerman, Shafer 2005, "Algorithmic Learning in a Random World", proposition 2.4). An
+image is called defective if its p-value is at most the rate of false alarms asked for. That rate
+holds on average over calibration sets; what holds for the one at hand with 95 % confidence is
+said beside it (Vovk 2012, "Conditional validity of inductive conformal predictors",
+proposition 2a).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from blemish.records import Map
 
 CONFIDENCE = 0.95  # of the promised false-alarm rate
 EXTENT_RATE = 0.002  # share of good pixels that lie above the outline level
+EPSILON = 1e-9  # 0.07 * 100 is not 7
 THINNED = 20_000  # pixels kept of a map: enough for a quantile over many maps
 
 
@@ -67,7 +69,8 @@ class Calibration:
 
     @property
     def _spare(self) -> int:
-        return _spare_parts(len(self.scores), self.false_alarms)
+        """How many calibration parts lie above the threshold."""
+        return max(0, math.floor(self.false_alarms * (len(self.scores) + 1) + EPSILON) - 1)
 
     def p_value(self, score: float) -> float:
         """In [1 / (n + 1), 1]; small is suspicious."""
@@ -79,15 +82,23 @@ class Calibration:
         n, asked = len(self.scores), self.false_alarms
         # Cross-fitted scores come from several models, so their confidence is not exact.
         about = "" if self.how == "held out" else "about "
-        confidence = f"with {about}95 % confidence"
-        if self.promised <= asked:
-            promise = f"At most {_percent(asked)} of good parts will be called defective"
-            return f"{promise}, {confidence}, from {n} {self.how} good parts."
-        return (
-            f"{n} {self.how} good parts are too few to promise {_percent(asked)} false alarms:"
-            f" expect {_percent(self.rate)}, {confidence} at most {_percent(self.promised)}."
-            f" Give at least {parts_needed(asked)} good parts for calibration to promise it."
+        expect = (
+            f"xpect {_percent(self.rate)} of good parts to be called defective,"
+            f" with {about}95 % confidence at most {_percent(self.promised)}"
         )
+        sure = f"To be sure of at most {_percent(asked)}"
+        if self.rate > asked + EPSILON:
+            return (
+                f"{n} {self.how} good parts are too few for {_percent(asked)} false alarms:"
+                f" e{expect}. Give at least {math.ceil(1 / asked - EPSILON) - 1} for calibration,"
+                f" {parts_needed(asked)} to be sure."
+            )
+        if n < parts_needed(asked):
+            needs = f"{sure} takes {parts_needed(asked)} good parts for calibration."
+            return f"E{expect}, from {n} {self.how} ones. {needs}"
+        spare = max(k for k in range(self._spare + 1) if upper_rate(n, k) <= asked)
+        ask = _percent(_floor((spare + 1.5) / (n + 1)))
+        return f"E{expect}, from {n} {self.how} ones. {sure}, ask for {ask}."
 
 
 def calibrate(
@@ -152,16 +163,10 @@ def parts_needed(rate: float) -> int:
     return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-rate))
 
 
-def _spare_parts(n: int, rate: float) -> int:
-    """How many of n calibration parts may lie above the threshold, so that at most `rate` of
-    good parts are called defective: with 95 % confidence if n is enough for that, else on
-    average, and none if n is too small for that, too."""
-    spare, tail = -1, 0.0
-    while (tail := tail + math.exp(_log_binomial(n, spare + 1, rate))) <= 1 - CONFIDENCE:
-        spare += 1
-    if spare >= 0:
-        return spare
-    return max(0, math.floor(rate * (n + 1) + 1e-9) - 1)
+def _floor(rate: float) -> float:
+    """Down to two significant digits."""
+    step = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return math.floor(rate / step + EPSILON) * step
 
 
 def _percent(rate: float) -> str:
