@@ -13,9 +13,10 @@ from itertools import starmap
 from machine import DATA, stamp, write
 
 from blemish.calibrate import Calibration
+from blemish.data import open_data
 from blemish.fitting import fit_folder
 from blemish.methods import METHODS
-from blemish.metrics.evaluate import FIGURES, Scored, evaluate
+from blemish.metrics import FIGURES, Evaluator, Scored
 from blemish.scoring import score_dataset
 
 SETS = ("magnetic_tile", "cookies", "hazelnut_toy")
@@ -42,9 +43,10 @@ def _row(name: str, method: str) -> list[str]:
     columns: dict[str, list[float]] = {}
     for seed in SEEDS:
         inspector = fit_folder(DATA / name, method=method, seed=seed)
-        judged = score_dataset(inspector, DATA / name)
+        evaluator = Evaluator()
+        judged = score_dataset(inspector, open_data(DATA / name), evaluator)
         calibration = inspector.artifact.calibration
-        result = evaluate(judged.items, threshold=calibration.threshold)
+        result = evaluator.result(calibration.threshold)
         for figure, value in result.figures.items():
             columns.setdefault(figure, []).append(float("nan") if value is None else value)
         for rate in RATES:

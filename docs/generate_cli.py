@@ -10,7 +10,7 @@ from blemish.cli import app
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 96  # characters a line of help
-VERBS = ("fit", "inspect", "evaluate", "info", "demo")
+VERBS = ("fit", "inspect", "evaluate", "info", "bench", "demo", "data", "data info", "data doctor")
 
 
 def page() -> str:
@@ -28,9 +28,12 @@ def page() -> str:
 
 def told(verb: str) -> str:
     """What `blemish VERB --help` prints."""
-    arguments = [verb, "--help"] if verb else ["--help"]
     result = CliRunner().invoke(
-        app, arguments, prog_name="blemish", terminal_width=WIDTH, max_content_width=WIDTH
+        app,
+        [*verb.split(), "--help"],
+        prog_name="blemish",
+        terminal_width=WIDTH,
+        max_content_width=WIDTH,
     )
     return "\n".join(line.rstrip() for line in result.stdout.strip().splitlines())
 

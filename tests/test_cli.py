@@ -27,11 +27,11 @@ from blemish import cli
 from blemish.fitting import fit_folder
 from blemish.images import read_map
 
-VERBS = ("fit", "inspect", "evaluate", "info", "demo")
+VERBS = ("fit", "inspect", "evaluate", "info", "bench", "demo")
 SMALL = ("--size", "64")
 LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms"}
 FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",
-           "aupro_30", "aupro_05"}  # fmt: skip
+           "aupro_30", "aupro_10", "aupro_05", "aupro_01"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def test_every_option_has_a_sentence(run: Run, verb: str) -> None:
 
 
 def test_the_verbs_are_these(run: Run) -> None:
-    assert tuple(get_command(cli.app).commands) == VERBS  # type: ignore[attr-defined]
+    assert tuple(get_command(cli.app).commands) == (*VERBS, "data")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -570,6 +570,7 @@ def test_evaluate_json_has_the_promised_keys(run: Run, part: Path, demo: Path) -
     (said,) = done.lines()
     assert set(said) == FIGURES | {
         "by_type", "counts", "threshold", "false_alarm_rate", "detection_rate", "intervals",
+        "mode", "error_bound", "n_thresholds", "seg_f1", "pixel_threshold", "sizes",
     }  # fmt: skip
     assert all(0 <= said[figure] <= 1 for figure in FIGURES)
     assert set(said["by_type"]) == {p.name for p in (demo / "test").iterdir()} - {"good"}
@@ -651,6 +652,39 @@ def test_fitted_images_do_not_take_part(run: Run, demo: Path, part: Path, tmp_pa
 
 def test_nothing_left_to_evaluate_is_refused(run: Run, demo: Path, part: Path) -> None:
     refused(run("evaluate", part, demo / "train" / "good"), "none is left of 12")
+
+
+# bench
+
+SUITE = """
+name = "Mine"
+[[data]]
+path = "{data}"
+[[data]]
+path = "not-there"
+[[method]]
+method = "padim"
+settings = {{ size = 64 }}
+"""
+
+
+def test_bench_writes_tables_and_a_page(run: Run, demo: Path, tmp_path: Path) -> None:
+    suite = tmp_path / "suite.toml"
+    suite.write_text(SUITE.format(data=demo.name), encoding="utf-8")
+    out = tmp_path / "out"
+    done = run("bench", suite, "--data", demo.parent, "-o", out)
+    assert done.code == cli.INCOMPLETE  # one data set is absent
+    assert "| padim | " in done.out
+    assert "not-there: absent." in done.out
+    assert "1 of 2 were not measured" in done.err
+    assert (out / "table.md").read_text(encoding="utf-8") in done.out
+    assert "<svg" in (out / "report.html").read_text(encoding="utf-8")
+    again = run("bench", suite, "--data", demo.parent, "-o", out, "--json", "-q")
+    assert [line["status"] for line in again.lines()] == ["done", "absent"]
+
+
+def test_bench_refuses_what_is_no_suite(run: Run, tmp_path: Path) -> None:
+    refused(run("bench", tmp_path / "none.toml"), "must be a suite")
 
 
 # info and demo

@@ -24,6 +24,7 @@ __all__ = ["BlemishError", "Prediction", "Region", "Sample", "__version__", "fit
 def fit(
     data: str | Path,
     *,
+    layout: str = "auto",
     method: str = "padim",
     preset: str = "embedded",
     settings: dict[str, Any] | None = None,
@@ -32,8 +33,8 @@ def fit(
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
 
-    data: a folder of good photographs, or a data set in MVTec AD's layout (its test part is not
-        looked at).
+    data: a folder of good photographs, or of a data set (its test part is not looked at).
+    layout: of the data set, a name from docs/data.md; "auto" recognises it.
     method, preset: a name from `blemish fit --help`.
     settings: fields of the method's config to change, for example {"size": 320}.
     false_alarms: share of good parts that may be called defective, in (0, 1).
@@ -44,7 +45,13 @@ def fit(
         from blemish.fitting import fit_folder  # torch is for the workshop only
 
     return fit_folder(
-        data, method=method, preset=preset, settings=settings, false_alarms=false_alarms, seed=seed
+        data,
+        layout=layout,
+        method=method,
+        preset=preset,
+        settings=settings,
+        false_alarms=false_alarms,
+        seed=seed,
     )
 
 

@@ -1,8 +1,8 @@
 """The command line: one short function a verb; all logic is elsewhere.
 
-Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect) · 2 the command line is wrong
-· 3 it could not be done, and the message says what to do · 4 done, but some files could not be
-read · 130 stopped by Ctrl-C.
+Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), or data doctor has findings ·
+2 the command line is wrong · 3 it could not be done, and the message says what to do · 4 done, but
+some files could not be read · 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 import blemish
+from blemish.cli_data import app as data_app
+from blemish.cli_parts import FAILED, FOUND, INCOMPLETE, STOPPED, Json, Quiet, bars, note
 from blemish.errors import BlemishError, ConfigError, needs_extra
-from blemish.track import Track, silent
-
-FOUND, FAILED, INCOMPLETE, STOPPED = 1, 3, 4, 130
-T = TypeVar("T")
+from blemish.track import silent
 
 app = typer.Typer(
     add_completion=False,
@@ -31,13 +29,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Learns what good parts look like, then finds, outlines and measures defects.",
-    epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect); 2 the command line"
-    " is wrong; 3 it could not be done; 4 done, but some files could not be read; 130 Ctrl-C.",
+    epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect), or data doctor has"
+    " findings; 2 the command line is wrong; 3 it could not be done; 4 done, but some files could"
+    " not be read; 130 Ctrl-C.",
 )
 
+app.add_typer(data_app, name="data")
+
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars, notes or summary.")]
+Layout = Annotated[str, typer.Option(help="Of the data set, if it is not recognised.")]
 
 
 @app.command()
@@ -46,6 +46,7 @@ def fit(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path(
         "part.blemish"
     ),
+    layout: Layout = "auto",
     method: Annotated[str, typer.Option(help="padim or fbft.")] = "padim",
     preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
     size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
@@ -67,6 +68,7 @@ def fit(
     writable(output)
     inspector = fit_folder(
         data,
+        layout=layout,
         method=method,
         preset=preset,
         settings=settings,
@@ -122,21 +124,24 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for an HTML report.")
     ] = None,
+    layout: Layout = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure how good a model is on parts whose defects are known."""
-    from blemish.metrics.evaluate import evaluate as measure
+    from blemish.data import open_data
+    from blemish.metrics.evaluate import Evaluator
     from blemish.report.page import write_report
     from blemish.report.text import about, figures_table
     from blemish.scoring import score_dataset, view
 
     inspector = blemish.load(part)
-    judged = score_dataset(inspector, data, track=bars(quiet))
+    calibration = inspector.artifact.calibration
+    evaluator = Evaluator(pixel_threshold=calibration.extent)
+    judged = score_dataset(inspector, open_data(data, layout), evaluator, track=bars(quiet))
     for sentence in judged.left_out:
         note(quiet)(sentence)
-    threshold = inspector.artifact.calibration.threshold
-    evaluation = measure(judged.items, threshold=threshold, track=bars(quiet))
+    evaluation = evaluator.result(calibration.threshold)
     if as_json:
         print(json.dumps(evaluation.to_json()))
     elif not quiet:
@@ -168,6 +173,45 @@ def info(part: Part, as_json: Json = False) -> None:
         return
     for name, value in about(artifact).items():
         print(f"{name + ':':<16}{value}")
+
+
+@app.command()
+def bench(
+    suite: Annotated[Path, typer.Argument(help="Suite (TOML), or a data set's folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for results.")] = Path(
+        "blemish-bench"
+    ),
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the suite's data sets.  [default: $BLEMISH_DATA]")
+    ] = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIR", help="Score another tool's maps (TIFF), too."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare methods on data sets: tables, curves, sizes, pictures; resumable."""
+    from blemish.bench.page import write_page
+    from blemish.bench.run import RESULTS, run_suite
+    from blemish.bench.suite import read_suite
+    from blemish.bench.tables import markdown, problems
+    from blemish.images import write_whole
+
+    read = read_suite(suite, data=data, maps=maps or [])
+    rows = run_suite(read, output, track=bars(quiet))
+    words = ["blemish", "bench", str(suite), *[f"--maps={one}" for one in maps or []]]
+    foot = f"Made by `{shlex.join(words)}`, blemish {blemish.__version__}."
+    table = markdown(read.name, rows, foot)
+    write_whole(output / "table.md", table.encode())
+    page = write_page(read, rows, output, foot)
+    if as_json:
+        print((output / RESULTS).read_text(encoding="utf-8"), end="")
+    elif not quiet:
+        print(f"{table}\nReport: {page}")
+    if failed := problems(rows):
+        note(quiet)(f"{len(failed)} of {len(rows)} were not measured; the tables say why.")
+        raise typer.Exit(INCOMPLETE)
 
 
 @app.command()
@@ -238,28 +282,6 @@ def row(outcome: Any) -> str:
     count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
     where = f"{count}, largest {largest} px" if p.regions else ""
     return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {where}".rstrip()
-
-
-def note(quiet: bool) -> Any:
-    """Prints a sentence to the person, beside the results."""
-    return (lambda sentence: None) if quiet else (lambda sentence: print(sentence, file=sys.stderr))
-
-
-def bars(quiet: bool) -> Track:
-    """Progress with time left, on a terminal; silent elsewhere."""
-    if quiet or not sys.stderr.isatty():
-        return silent
-    from rich.console import Console
-    from rich.progress import Progress
-
-    def shown(items: Iterable[T], doing: str, total: int, /) -> Iterator[T]:
-        # On a terminal results go above the bar; results for a file or a pipe stay out of its way.
-        with Progress(
-            console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()
-        ) as progress:
-            yield from progress.track(items, total=total, description=doing)
-
-    return shown
 
 
 def main() -> None:

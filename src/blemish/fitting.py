@@ -43,6 +43,7 @@ VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "
 def fit_folder(
     data: str | Path,
     *,
+    layout: str = "auto",
     method: str = "padim",
     preset: str = "embedded",
     settings: dict[str, Any] | None = None,
@@ -55,7 +56,7 @@ def fit_folder(
     if not 0 < false_alarms < 1:
         raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
     kind, config = choose(method, preset, settings or {})
-    dataset = open_data(data)
+    dataset = open_data(data, layout)
     paths = [sample.image for sample in dataset.train]
     for note in dataset.notes:
         warn(note)

@@ -25,12 +25,25 @@ class Sample:
 
     defect_type: "good", or the name of the folder of defects it lies in.
     mask: file that marks the defect's pixels; None for good parts, and for defects without one.
+
+    What a 3D sensor adds, read by clouds.py; `image` is always the photograph that lies pixel on
+    pixel with it. None where the data set has no such thing:
+    points: organised point cloud, TIFF of (H, W, 3) float32 in metres, missing is (0, 0, 0).
+    depth: 16-bit PNG that depth_range, a YAML file with min and max, turns into metres.
+    disparity: 16-bit PNG in the data set's own units; larger is nearer, missing is 0.
+    normals: RGB PNG of surface normals. pose: 4 x 4 text file, camera to world.
     """
 
     image: Path
     split: Literal["train", "test"]
     defect_type: str
     mask: Path | None = None
+    points: Path | None = None
+    depth: Path | None = None
+    depth_range: Path | None = None
+    disparity: Path | None = None
+    normals: Path | None = None
+    pose: Path | None = None
 
     @property
     def is_defect(self) -> bool:

@@ -6,17 +6,18 @@ One bad file never stops the rest: it is reported with its reason.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from blemish.calibrate import Calibration
-from blemish.data import list_images, open_data
+from blemish.data import Dataset, list_images
 from blemish.errors import DataError, ImageError
 from blemish.images import decode_image, read_bytes, read_image, read_mask, write_map, write_png
-from blemish.metrics.evaluate import Scored
-from blemish.records import Pixels, Prediction, Sample
+from blemish.metrics.evaluate import Evaluator
+from blemish.metrics.evaluation import Scored
+from blemish.records import Map, Mask, Pixels, Prediction, Sample
 from blemish.report.overlay import draw_overlay, paint
 from blemish.runtime import Inspector
 from blemish.track import Track, silent
@@ -109,8 +110,8 @@ def _draw(calibration: Calibration, job: Job, prediction: Prediction) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A data set scored. left_out: sentences on the images that did not take part. unreadable: how
-    many of them could not be read."""
+    """A data set scored. items: without maps and masks. left_out: sentences on the images that did
+    not take part. unreadable: how many of them could not be read."""
 
     items: tuple[Scored, ...]
     left_out: tuple[str, ...]
@@ -118,52 +119,66 @@ class Judged:
 
 
 def score_dataset(
-    inspector: Inspector,
-    data: str | Path,
-    *,
-    track: Track = silent,
+    inspector: Inspector, dataset: Dataset, evaluator: Evaluator, *, track: Track = silent
 ) -> Judged:
     """Scores the test part. Images the model was fitted or calibrated on do not take part.
 
     Raises DataError if nothing is left to evaluate.
     """
-    dataset = open_data(data)
+
+    def predict(data: bytes, sample: Sample) -> tuple[Map, float]:
+        return inspector.score(decode_image(data, str(sample.image)))
+
     known = set(inspector.artifact.about.get("data", {}).get("sha256", ()))
+    return score_samples(dataset, predict, known, evaluator, track=track)
+
+
+def score_samples(
+    dataset: Dataset,
+    predict: Callable[[bytes, Sample], tuple[Map, float]],
+    known: set[str],
+    evaluator: Evaluator,
+    *,
+    track: Track = silent,
+) -> Judged:
+    """Hands the map of each test image to the evaluator, which forgets it.
+
+    predict: the image file's bytes and its sample → native map and score. known: sha256 of images
+    that do not take part. Raises DataError if none is left.
+    """
     items: list[Scored] = []
     left_out: list[str] = list(dataset.notes)
     fitted = unreadable = 0
     for sample in track(dataset.test, "Evaluating", len(dataset.test)):
         try:
-            item = _score(inspector, sample, known)
+            data = read_bytes(sample.image)
+            if hashlib.sha256(data).hexdigest() in known:
+                fitted += 1
+                continue
+            map, score = predict(data, sample)
+            size = (map.shape[0], map.shape[1])
+            mask = read_mask(sample.mask, size) if sample.mask else None
         except ImageError as error:
             left_out.append(f"left out: {error}")
             unreadable += 1
             continue
-        fitted += item is None
-        items += [item] if item else []
+        evaluator.add(sample, score, map, mask)
+        items.append(Scored(sample=sample, score=score))
     if fitted:
         left_out.append(f"left out: {fitted} images the model was fitted or calibrated on.")
     if not items:
         raise DataError(
-            f"'{data}' must hold images to evaluate on, but none is left of {len(dataset.test)}."
-            " Give good and defective parts the model has not seen. " + " ".join(left_out)
+            f"'{dataset.root}' must hold images to evaluate on, but none is left of"
+            f" {len(dataset.test)}. Give good and defective parts the model has not seen. "
+            + " ".join(left_out)
         )
     return Judged(items=tuple(items), left_out=tuple(left_out), unreadable=unreadable)
 
 
-def _score(inspector: Inspector, sample: Sample, known: set[str]) -> Scored | None:
-    data = read_bytes(sample.image)
-    if hashlib.sha256(data).hexdigest() in known:
-        return None
-    pixels = decode_image(data, str(sample.image))
-    map, score = inspector.score(pixels)
-    mask = read_mask(sample.mask, map.shape) if sample.mask else None
-    return Scored(sample=sample, score=score, map=map, mask=mask)
-
-
-def view(inspector: Inspector, item: Scored) -> tuple[Pixels, Any]:
-    """The photograph and its overlay, for the report."""
+def view(inspector: Inspector, item: Scored) -> tuple[Pixels, Any, Mask | None]:
+    """The photograph, its overlay and the mask if there is one, for the report."""
     pixels = read_image(item.sample.image)
+    mask = read_mask(item.sample.mask, pixels.shape[:2]) if item.sample.mask else None
     prediction = inspector.inspect(pixels)
     calibration = inspector.artifact.calibration
-    return pixels, paint(pixels, prediction, (calibration.extent, calibration.seed))
+    return pixels, paint(pixels, prediction, (calibration.extent, calibration.seed)), mask

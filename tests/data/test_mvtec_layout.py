@@ -191,11 +191,6 @@ def test_real_kinds_of_magnetic_tile() -> None:
     assert found == {"blowhole": 115, "break": 85, "crack": 57, "fray": 32, "uneven": 103}
 
 
-def test_real_set_with_depth_is_refused_in_words() -> None:
-    with pytest.raises(DataError, match="must hold its images directly"):
-        open_data(shared_data("road_rgbd"))
-
-
 def test_real_parent_of_sets_lists_them() -> None:
     parent = shared_data("cookies").parent
     with pytest.raises(DataError, match=r"it holds .*cookies.*hazelnut_toy"):

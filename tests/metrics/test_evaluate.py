@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import metrics as reference
 
 from blemish.errors import ConfigError, DataError, ShapeError
 from blemish.metrics import (
@@ -59,7 +60,9 @@ def expected_figures(items: list[Scored]) -> dict[str, float]:
         "pixel_ap": pixel_ap(maps, masks),
         "pixel_f1_max": pixel_f1_max(maps, masks)[0],
         "aupro_30": aupro(maps, masks, 0.30),
+        "aupro_10": aupro(maps, masks, 0.10),
         "aupro_05": aupro(maps, masks, 0.05),
+        "aupro_01": aupro(maps, masks, 0.01),
     }
 
 
@@ -185,6 +188,12 @@ def test_json_is_plain_and_complete(kinds: tuple[str, ...]) -> None:
         "false_alarm_rate",
         "detection_rate",
         "intervals",
+        "mode",
+        "error_bound",
+        "n_thresholds",
+        "seg_f1",
+        "pixel_threshold",
+        "sizes",
     }
     for row in told["by_type"].values():
         assert set(row) == {*FIGURES, "count", "detection_rate"}
@@ -207,3 +216,26 @@ def test_bad_input_is_refused() -> None:
     small = Scored(sample=bad.sample, score=1.0, map=np.zeros((6, 7), np.float32), mask=bad.mask)
     with pytest.raises(ShapeError, match=r"\(12, 15\).*\(6, 7\)"):
         evaluate([good, small], threshold=0.5)
+
+
+def test_seg_f1_is_the_f1_of_all_pixels_at_the_given_level() -> None:
+    items = mixed_set()
+    scores = np.concatenate([item.map.ravel() for item in items if item.map is not None])
+    labels = np.concatenate([item.mask.ravel() for item in items if item.mask is not None])
+    told = evaluate(items, threshold=1.0, bootstrap=0, pixel_threshold=0.8).to_json()
+    assert told["seg_f1"] == pytest.approx(reference.f1_score(labels, scores > 0.8))
+    assert told["pixel_threshold"] == 0.8
+    assert evaluate(items, threshold=1.0, bootstrap=0).seg_f1 is None
+    good = [item for item in items if not item.sample.is_defect]
+    assert evaluate(good, threshold=1.0, bootstrap=0, pixel_threshold=0.8).seg_f1 is None
+
+
+def test_coarse_figures_say_so() -> None:
+    items = mixed_set()
+    maps, masks = [item.map for item in items], [item.mask for item in items]
+    coarse = evaluate(items, threshold=1.0, bootstrap=0, n_thresholds=99)
+    assert coarse.to_json()["n_thresholds"] == 99
+    assert coarse.figures["aupro_01"] == pytest.approx(aupro(maps, masks, 0.01, 99))
+    assert coarse.figures["aupro_01"] != evaluate(items, threshold=1.0).figures["aupro_01"]
+    with pytest.raises(ConfigError, match="at least 2"):
+        evaluate(items, threshold=1.0, n_thresholds=1)

@@ -255,3 +255,58 @@ def test_a_limit_outside_is_refused(limit: float) -> None:
         aupro(*case, limit)
     with pytest.raises(ConfigError, match="limit"):
         pro_curve(*case, limit)
+
+
+def brute_coarse(maps: list[Map], masks: list[Mask], limit: float, n_thresholds: int) -> float:
+    """As methods that print AUPRO between few thresholds do it: a threshold at each of so many
+    equally spaced ranks of the good pixels, a pixel is found if it is above, (1, 1) at the end."""
+    good = np.sort(np.concatenate([map[~mask] for map, mask in zip(maps, masks, strict=True)]))
+    regions = []
+    for map, mask in zip(maps, masks, strict=True):
+        labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+        regions += [map[labels == label] for label in range(1, count + 1)]
+    points = [(1.0, 1.0)]
+    for rank in np.linspace(0, good.size - 1, n_thresholds, dtype=int):
+        found = [float((region > good[rank]).mean()) for region in regions]
+        points.append((1 - (rank + 1) / good.size, float(np.mean(found))))
+    fpr, pro = np.array(points[::-1]).T
+    inside = fpr < limit
+    x = np.append(fpr[inside], limit)
+    y = np.append(pro[inside], np.interp(limit, fpr, pro))
+    return float(np.diff(x) @ (y[1:] + y[:-1]) / 2) / limit
+
+
+@given(cases(), st.sampled_from([0.01, *LIMITS]), st.sampled_from([2, 5, 99]))
+def test_coarse_aupro_agrees_with_its_definition(case: Case, limit: float, n: int) -> None:
+    good = np.concatenate([map[~mask] for map, mask in zip(*case, strict=True)])
+    if np.unique(good).size < good.size:
+        case = [map + np.float32(1e-4) * i_map(map) for map in case[0]], case[1]
+    assert aupro(*case, limit, n) == pytest.approx(brute_coarse(*case, limit, n), abs=1e-9)
+
+
+def i_map(map: Map) -> Map:
+    """The number of each pixel: breaks ties within one image."""
+    return np.arange(map.size, dtype=np.float32).reshape(map.shape)
+
+
+def test_few_thresholds_flatter_nobody() -> None:
+    """The trap: between 99 thresholds AUPRO at 1 % is a single straight line."""
+    rng = np.random.default_rng(0)
+    maps = [rng.normal(size=(500, 400)).astype(np.float32) for _ in range(2)]
+    masks = [np.zeros((500, 400), dtype=bool) for _ in maps]
+    for map, mask in zip(maps, masks, strict=True):
+        for y, x in rng.integers(0, 18, (10, 2)) * 20:
+            mask[y : y + 15, x : x + 15] = True
+        map[mask] += 4
+    expected = {0.01: (0.616, 0.901), 0.05: (0.906, 0.964), 0.30: (0.983, 0.992)}
+    for limit, (coarse, dense) in expected.items():
+        assert aupro(maps, masks, limit, 99) == pytest.approx(coarse, abs=0.05)
+        assert aupro(maps, masks, limit) == pytest.approx(dense, abs=0.01)
+        assert aupro(maps, masks, limit, 20_000) == pytest.approx(dense, abs=0.01)
+
+
+@pytest.mark.parametrize("n_thresholds", [1, 0, -5])
+def test_too_few_thresholds_are_refused(n_thresholds: int) -> None:
+    case = [np.zeros((1, 2), np.float32)], [np.array([[True, False]])]
+    with pytest.raises(ConfigError, match="at least 2"):
+        aupro(*case, 0.3, n_thresholds)

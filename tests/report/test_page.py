@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from blemish.errors import DataError
-from blemish.metrics import FIGURES, Evaluation, Scored, evaluate
-from blemish.records import Pixels, Sample
+from blemish.metrics import FIGURES, Budget, Evaluation, Scored, evaluate
+from blemish.records import Mask, Pixels, Sample
 from blemish.report.overlay import RGB
 from blemish.report.page import write_report
 
@@ -52,8 +52,8 @@ def scored(kind: str, score: float, *, name: str = "1.png", masked: bool = True)
     return Scored(sample=sample, score=score, map=map, mask=mask if masked else None)
 
 
-def views(item: Scored) -> tuple[Pixels, RGB]:
-    return np.full((30, 40, 1), 90, np.uint8), np.full((30, 40, 3), 120, np.uint8)
+def views(item: Scored) -> tuple[Pixels, RGB, Mask | None]:
+    return np.full((30, 40, 1), 90, np.uint8), np.full((30, 40, 3), 120, np.uint8), item.mask
 
 
 def report(folder: Path, items: list[Scored], **changes: str) -> tuple[Page, Evaluation]:
@@ -111,13 +111,13 @@ def test_the_worst_cases_come_first_with_their_pictures(tmp_path: Path) -> None:
     assert page.text.count("missed") == 2
     assert page.text.count("marked by a person") == 5
     assert page.tags.count("img") == 5 * 3 + 4 * 2
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
 
 
 def test_pictures_are_made_only_for_those_shown(tmp_path: Path) -> None:
     asked = []
 
-    def counting(item: Scored) -> tuple[Pixels, RGB]:
+    def counting(item: Scored) -> tuple[Pixels, RGB, Mask | None]:
         asked.append(item)
         return views(item)
 
@@ -192,7 +192,7 @@ def test_scores_of_any_range(tmp_path: Path, scale: float) -> None:
         scored(kind, scale * s, name=f"{s}.png") for kind in ("good", "x") for s in (1.0, 2.0, 900)
     ]
     page, _ = report(tmp_path, items)
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
 
 
 def test_equal_input_gives_equal_bytes(tmp_path: Path) -> None:
@@ -206,3 +206,27 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"report\.html"):
         report(tmp_path / "file", mixed())
+
+
+def test_sizes_and_how_it_was_measured_are_told(tmp_path: Path) -> None:
+    page, evaluation = report(tmp_path, mixed())
+    words = re.sub(r"\s+", " ", page.text)
+    assert evaluation.sizes is not None
+    assert "Every figure is exact" in words
+    assert "over the whole curve" in words
+    assert "a reconstruction" in words
+    assert "the estimate, 40 pixels, rests on too few defects" in words
+    for row in evaluation.sizes.bins.values():
+        assert row["aupro_01"] is None or f"{row['aupro_01']:.3f}" in words
+
+
+def test_coarse_and_bounded_figures_are_told_apart(tmp_path: Path) -> None:
+    items = mixed()
+    budget = Budget(chunk=100, good=100, defect=10)
+    evaluation = evaluate(items, threshold=2.5, bootstrap=0, n_thresholds=99, budget=budget)
+    write_report(
+        tmp_path, title="", evaluation=evaluation, items=items, views=views, info={}, command=""
+    )
+    words = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "between 99 thresholds" in words
+    assert f"within {evaluation.error_bound:.1e} of the exact one" in words

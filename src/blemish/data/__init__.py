@@ -1,23 +1,29 @@
-"""The door: from a path on disk to samples. Reads names only, no pixels, and never writes."""
+"""The door: from a path on disk to samples. Never writes, and reads pixels only of masks that
+alone say whether a part is good."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
 from blemish.data.dataset import Dataset
-from blemish.data.folders import read_folder
+from blemish.data.layouts import LAYOUTS, categories_below, recognise
 from blemish.data.listing import list_images, require_folder
-from blemish.data.mvtec import is_mvtec, read_mvtec
+from blemish.errors import ConfigError, DataError
 
-__all__ = ["Dataset", "list_images", "open_data"]
+__all__ = ["Dataset", "categories", "list_images", "open_data"]
 
 
-def open_data(path: str | os.PathLike[str]) -> Dataset:
-    """Read a folder of photographs in the layout it has: MVTec AD's, or plain folders.
+def open_data(path: str | os.PathLike[str], layout: str = "auto") -> Dataset:
+    """Read one part's folder in the layout it has.
+
+    layout: a name from docs/data.md where it shall not be recognised by itself.
 
     Raises:
-        DataError: nothing is there, or it is not a data set; the message says what to do.
+        DataError: nothing is there, it is not a data set, or it holds several of them; the message
+            says what to do.
+        ConfigError: a layout of that name is not known.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -30,5 +36,46 @@ def open_data(path: str | os.PathLike[str]) -> Dataset:
     ('types', 2, ['good', 'good', 'scratch'])
     """
     root = Path(path)
+    _require_layout(layout)
     require_folder(root)
-    return read_mvtec(root) if is_mvtec(root) else read_folder(root)
+    chosen = recognise(root) if layout == "auto" else layout
+    for name, room in LAYOUTS.items():
+        if name == chosen:
+            return room.read(root)
+    raise _several(root)
+
+
+def categories(path: str | os.PathLike[str]) -> tuple[tuple[str, Path], ...]:
+    """Name and folder of each data set that a folder holds, sorted; empty if it is one itself.
+
+    Raises:
+        DataError: nothing is there.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("bottle/train/good", "cable/train/good"):
+    ...         Path(folder, name).mkdir(parents=True)
+    ...     [name for name, _ in categories(folder)]
+    ['bottle', 'cable']
+    """
+    root = Path(path)
+    require_folder(root)
+    return categories_below(root) if recognise(root) is None else ()
+
+
+def _require_layout(layout: str) -> None:
+    known = ("auto", *LAYOUTS)
+    if layout not in known:
+        near = difflib.get_close_matches(layout, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"layout must be one of {', '.join(known)}, but is '{layout}'.{hint}")
+
+
+def _several(root: Path) -> DataError:
+    found = categories_below(root)
+    names = [name for name, _ in found]
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return DataError(
+        f"{root} must be the folder of one part, but it holds {', '.join(names[:20])}{more}. "
+        f"Choose one of them, for instance {found[0][1]}"
+    )

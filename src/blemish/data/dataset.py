@@ -8,20 +8,31 @@ from typing import Literal
 
 from blemish.records import Sample
 
-Layout = Literal["mvtec", "types", "images"]
+Layout = Literal[
+    "visa",
+    "dagm",
+    "mvtec3d",
+    "rgbd",
+    "eyecandies",
+    "magnetic_tile",
+    "kolektor",
+    "kolektor2",
+    "mvtec",
+    "types",
+    "images",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One part's pictures on disk; no pixel is read.
+    """One part's pictures on disk.
 
-    layout: "mvtec" (train/good, test/<type>), "types" (good/ beside folders of defects) or
-        "images" (a folder of good parts and nothing else).
+    layout: how they lie there, see docs/data.md.
     train: good parts to fit on, sorted by path; empty when the folder only has a test part.
-    test: parts to evaluate on, sorted by path. In layout "mvtec" no file is in both. In layouts
-        "types" and "images" the good parts are in both, once with split "train" and once with
-        split "test", because nothing on disk parts them: whoever evaluates must leave out the
-        pictures that were fitted.
+    test: parts to evaluate on, sorted by path. In layouts "magnetic_tile", "kolektor", "types" and
+        "images" the good parts are in both, once with split "train" and once with split "test",
+        because nothing on disk parts them: whoever evaluates must leave out the pictures that
+        were fitted. In all others no file is in both.
     notes: sentences on what lies in the folder and is not used; to be shown, never an error.
     """
 

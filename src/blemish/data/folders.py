@@ -32,34 +32,26 @@ _BAD = frozenset({"bad", "ng", "nok", "defect", "defects", "defective", "anomaly
 _TELLING = _GOOD | _BAD | frozenset(_MASKS) | {"train", "test"}
 
 
-def read_folder(root: Path) -> Dataset:
-    """Read a plain folder.
+def is_types(root: Path) -> bool:
+    """Whether a folder has a folder of good parts."""
+    return bool(_good_folders(root))
+
+
+def read_types(root: Path) -> Dataset:
+    """Read good parts beside folders of defects.
 
     Raises:
-        DataError: no image, several parts in one folder, two folders of good parts, folders of
-            defects without one of good parts, masks among the images, an image without its mask
-            or a mask without its image, or two images in one folder that differ in their suffix
-            only.
+        DataError: no image, no or two folders of good parts, masks among the images, an image
+            without its mask or a mask without its image, or two images in one folder that differ
+            in their suffix only.
     """
-    good = [folder for folder in folders_in(root) if folder.name.lower() in _GOOD]
-    if len(good) > 1:
+    found = _good_folders(root)
+    if len(found) != 1:
         raise DataError(
-            f"{root} must have one folder of good parts, but it has {_named(good)}. "
-            "Move all good parts into one of them."
+            f"{root} must have one folder of good parts, but it has {_named(found) or 'none'}. "
+            "Move all good parts into one folder named good."
         )
-    return _read_types(root, good[0]) if good else _read_good_only(root)
-
-
-def _read_good_only(root: Path) -> Dataset:
-    images = images_below(root)
-    if not images:
-        raise no_images(root)
-    _refuse_several_parts(root, images)
-    refuse_twins(images)
-    return _dataset(root, "images", images, ())
-
-
-def _read_types(root: Path, good: Path) -> Dataset:
+    good = found[0]
     truth = next((root / name for name in _MASKS if (root / name).is_dir()), root / _MASKS[0])
     types = [folder for folder in folders_in(root) if folder.name not in (*_MASKS, good.name)]
     _refuse_masks_of_no_type(root, truth, {folder.name for folder in (*types, good)})
@@ -69,6 +61,25 @@ def _read_types(root: Path, good: Path) -> Dataset:
     refuse_twins(images)
     defects = [sample for folder in types for sample in _read_type(folder, truth / folder.name)]
     return _dataset(root, "types", images, defects)
+
+
+def read_images(root: Path) -> Dataset:
+    """Read a folder of good parts and nothing else.
+
+    Raises:
+        DataError: no image, folders that say that other things lie there as well, or two images
+            in one folder that differ in their suffix only.
+    """
+    images = images_below(root)
+    if not images:
+        raise no_images(root)
+    _refuse_several_parts(root, images)
+    refuse_twins(images)
+    return _dataset(root, "images", images, ())
+
+
+def _good_folders(root: Path) -> list[Path]:
+    return [folder for folder in folders_in(root) if folder.name.lower() in _GOOD]
 
 
 def _dataset(

@@ -87,6 +87,26 @@ def images_in(folder: Path) -> list[Path]:
     return _images(folder, folder)
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Files of any kind directly in a folder, sorted by name; none that a link would reach outside.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    files = [entry for entry in _entries(folder) if os.path.isfile(entry.path)]
+    return [Path(entry.path) for entry in files if _is_inside(entry, folder)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Files of any kind in a folder and in all its sub-folders, sorted by path.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    found = [file for part in _tree(folder) for file in files_in(part)]
+    return sorted(found, key=lambda file: file.parts)
+
+
 def images_below(folder: Path) -> list[Path]:
     """Images in a folder and in all its sub-folders, sorted by path.
 

@@ -12,9 +12,19 @@ _MASK = "_mask"
 
 
 def pair_masks(
-    image_folder: Path, images: Sequence[Path], mask_folder: Path, masks: Sequence[Path]
+    image_folder: Path,
+    images: Sequence[Path],
+    mask_folder: Path,
+    masks: Sequence[Path],
+    *,
+    ending: str = _MASK,
+    every: bool = True,
+    what: str = "mask",
 ) -> dict[Path, Path]:
     """Image → mask; `a/b.jpg` goes with `a/b_mask.png` or `a/b.png`, seen from the two folders.
+
+    ending: what a mask's name has and its image's has not. every: each image must have a mask.
+    what: says what the partner is if it is no mask; a point cloud, for example.
 
     Raises:
         DataError: an image without mask, a mask without image, or two masks for one image.
@@ -23,18 +33,18 @@ def pair_masks(
     paired: dict[Path, Path] = {}
     for mask in masks:
         name = _name(mask.relative_to(mask_folder))
-        image = by_name.get(name) or by_name.get(name.removesuffix(_MASK))
+        image = by_name.get(name) or by_name.get(name.removesuffix(ending))
         if image is None:
-            raise _mask_without_image(mask, mask_folder, image_folder)
+            raise _mask_without_image(mask, mask_folder, image_folder, ending, what)
         if image in paired:
             raise DataError(
-                f"{image} must have one mask, but it has two: {paired[image]} and {mask}. "
+                f"{image} must have one {what}, but it has two: {paired[image]} and {mask}. "
                 "Remove one of them."
             )
         paired[image] = mask
-    for image in images:
+    for image in images if every else ():
         if image not in paired:
-            raise _image_without_mask(image, image_folder, mask_folder)
+            raise _image_without_mask(image, image_folder, mask_folder, ending, what)
     return paired
 
 
@@ -45,7 +55,7 @@ def refuse_masks_without_images(mask_folder: Path, masks: Sequence[Path], images
         DataError: there is one.
     """
     if masks:
-        raise _mask_without_image(masks[0], mask_folder, images)
+        raise _mask_without_image(masks[0], mask_folder, images, _MASK, "mask")
 
 
 def refuse_twins(images: Sequence[Path]) -> None:
@@ -71,19 +81,27 @@ def _name(path: Path) -> str:
     return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
 
 
-def _mask_without_image(mask: Path, mask_folder: Path, image_folder: Path) -> DataError:
-    stem = mask.stem.removesuffix(_MASK)
+def _mask_without_image(
+    mask: Path, mask_folder: Path, image_folder: Path, ending: str, what: str
+) -> DataError:
+    stem = mask.stem.removesuffix(ending)
     expected = image_folder / mask.relative_to(mask_folder).with_name(stem)
     return DataError(
-        f"{mask} must be the mask of an image, but there is no image {expected}.* for it. "
-        "Add the image, or remove the mask."
+        f"{mask} must be the {what} of an image, but there is no image {expected}.* for it. "
+        f"Add the image, or remove the {what}."
     )
 
 
-def _image_without_mask(image: Path, image_folder: Path, mask_folder: Path) -> DataError:
-    expected = mask_folder / image.relative_to(image_folder).with_name(f"{image.stem}{_MASK}.png")
+def _image_without_mask(
+    image: Path, image_folder: Path, mask_folder: Path, ending: str, what: str
+) -> DataError:
+    plain = mask_folder / image.relative_to(image_folder).with_name(f"{image.stem}.png")
+    ended = plain.with_name(f"{image.stem}{ending}.png")
+    other = (
+        f"neither {ended} nor {plain.name}" if ending == _MASK else f"no {ended.with_suffix('')}.*"
+    )
+    way_out = f"remove {mask_folder} to work without masks of this kind"
     return DataError(
-        f"{image} must have a mask like the other images of its kind, but there is neither "
-        f"{expected} nor {expected.with_name(image.stem + '.png').name}. "
-        f"Add the mask, or remove {mask_folder} to work without masks of this kind."
+        f"{image} must have a {what} like the other images of its kind, but there is {other}. "
+        f"Add the {what}, or {way_out if ending == _MASK else 'take the image away'}."
     )

@@ -1,86 +1,177 @@
-"""Scored test images → every figure, overall and by defect type, with intervals."""
+"""Scored test images, one by one → every figure, overall, by type and by size of defect."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from blemish.errors import ConfigError, DataError
+from blemish.metrics.evaluation import (
+    IMAGE_FIGURES,
+    PIXEL_FIGURES,
+    Evaluation,
+    Scored,
+    Sizes,
+)
+from blemish.metrics.pool import Budget
 from blemish.metrics.ranking import Floats, Numbers, rank, roc_curve
-from blemish.metrics.regions import (
-    RankedPixels,
-    SplitPixels,
-    join_pixels,
-    rank_pixels,
-    split_pixels,
-    thin,
+from blemish.metrics.regions import GOOD, AllPixels, drawn_curve, overlap, thin
+from blemish.metrics.sizes import (
+    CUMULATIVE,
+    LIMITS,
+    detection,
+    edges,
+    robustness,
+    size_bins,
 )
 from blemish.records import Map, Mask, Sample
 from blemish.track import Track, silent
 
-IMAGE_FIGURES = ("image_auroc", "image_ap", "image_f1_max")
-PIXEL_FIGURES = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro_30", "aupro_05")
-FIGURES = IMAGE_FIGURES + PIXEL_FIGURES
 PRO_LIMIT = 0.3  # how far the PRO curve is kept for drawing
 INTERVAL = (2.5, 97.5)  # percentiles
 
+# Figures of a type of defect, None for all of them, and of a bin of sizes, None for all of them.
+Rows = dict[tuple[str | None, str | None], dict[str, float]]
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Scored:
-    """One test image and what the model says about it.
 
-    score: finite image score. map: (H, W) native map; without one the image counts for the image
-    figures only. mask: (H, W) bool, True on the defect; None for a good image, and for a defective
-    one whose pixels nobody marked: that one counts for the image figures only.
+class Evaluator:
+    """Takes scored images one by one and keeps what the figures need, not the maps.
+
+    Exact as long as the test set has few pixels, see pool.Budget; beyond that memory stays bounded
+    and the result tells how far its figures may be from the exact ones.
     """
 
-    sample: Sample
-    score: float
-    map: Map | None = None
-    mask: Mask | None = None
+    def __init__(
+        self, *, pixel_threshold: float | None = None, budget: Budget | None = None
+    ) -> None:
+        """pixel_threshold: map values above it are called defect for seg_f1. budget: of memory;
+        pool.EVERYTHING is exact whatever it costs."""
+        self.pixel_threshold = pixel_threshold
+        self._pixels = AllPixels(budget or Budget())
+        self._images: list[Scored] = []
+        self._counts = dict.fromkeys(("good", "defect", "without_mask", "empty_mask"), 0)
+        self._good_peaks: list[float] = []
+        self._right = self._called = self._marked = 0
 
+    def add(
+        self, sample: Sample, score: float, map: Map | None = None, mask: Mask | None = None
+    ) -> None:
+        """Takes one image; the arguments are those of Scored. No reference to map or mask is kept.
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
-    """Every figure of one test set. Figures are in [0, 1], None where they have no meaning.
+        Raises DataError on a score that is not finite, on a good image whose mask marks pixels, on
+        NaN in the map, on a mask that is not boolean; ShapeError on a map not of its mask's size.
+        """
+        marked = mask is not None and bool(mask.any())
+        _check(sample, score, mask if marked else None)
+        self._counts["defect" if sample.is_defect else "good"] += 1
+        self._counts["without_mask"] += sample.is_defect and mask is None
+        self._counts["empty_mask"] += sample.is_defect and mask is not None and not marked
+        self._images.append(Scored(sample=sample, score=float(score)))
+        if map is None or (sample.is_defect and mask is None):
+            return
+        self._pixels.add(map, mask, sample.defect_type, len(self._images))
+        if not sample.is_defect:
+            self._good_peaks.append(float(map.max()))
+        if self.pixel_threshold is not None:
+            called = map > self.pixel_threshold
+            self._called += int(np.count_nonzero(called))
+            if mask is not None and marked:
+                self._right += int(np.count_nonzero(called & mask))
+                self._marked += int(np.count_nonzero(mask))
 
-    figures: the eight of FIGURES. by_type: for each type of defect the same eight, of its images
-        against all good ones, with "count" and "detection_rate".
-    intervals: for each image figure 95 % of the values that bootstrap resamples of the images
-        give, as (low, high).
-    counts: images: "good", "defect", and of the defective ones how many are "without_mask" and how
-        many have an "empty_mask", one that marks no pixel.
-    threshold: scores above it are verdicts "defect". false_alarm_rate: share of good images above
-        it. detection_rate: share of defective images above it.
-    roc: (fpr, tpr) of the images. pro: (fpr, pro) of the pixels up to a fpr of 0.3. Both thinned
-        for drawing.
-    """
+    def result(
+        self,
+        threshold: float,
+        *,
+        bootstrap: int = 1000,
+        seed: int = 0,
+        n_thresholds: int | None = None,
+    ) -> Evaluation:
+        """All figures; arguments and errors as evaluate. More images may be added afterwards."""
+        _check_result(self._images, threshold, bootstrap)
+        good = [item for item in self._images if not item.sample.is_defect]
+        defects = [item for item in self._images if item.sample.is_defect]
+        types = sorted({item.sample.defect_type for item in defects})
+        rows, bound, pro = self._pixel_figures(n_thresholds)
+        by_type: dict[str, dict[str, float | int | None]] = {}
+        for kind in types:
+            members = [item for item in defects if item.sample.defect_type == kind]
+            by_type[kind] = {
+                **_image_figures(_scores(members), _scores(good)),
+                **(rows.get((kind, None)) or dict.fromkeys(PIXEL_FIGURES)),
+                "count": len(members),
+                "detection_rate": _rate_above(members, threshold),
+            }
+        return Evaluation(
+            figures={
+                **_image_figures(_scores(defects), _scores(good)),
+                **(rows.get((None, None)) or dict.fromkeys(PIXEL_FIGURES)),
+            },
+            by_type=by_type,
+            intervals=_intervals(_scores(defects), _scores(good), bootstrap, seed),
+            counts=dict(self._counts),
+            threshold=float(threshold),
+            false_alarm_rate=_rate_above(good, threshold),
+            detection_rate=_rate_above(defects, threshold),
+            mode="exact" if self._pixels.exact else "bounded",
+            error_bound=bound,
+            n_thresholds=n_thresholds,
+            seg_f1=self._seg_f1(),
+            pixel_threshold=self.pixel_threshold,
+            sizes=self._sizes(rows),
+            roc=_roc(defects, good),
+            pro=pro,
+        )
 
-    figures: dict[str, float | None]
-    by_type: dict[str, dict[str, float | int | None]]
-    intervals: dict[str, tuple[float, float] | None]
-    counts: dict[str, int]
-    threshold: float
-    false_alarm_rate: float | None
-    detection_rate: float | None
-    roc: tuple[Floats, Floats] | None
-    pro: tuple[Floats, Floats] | None
+    def _pixel_figures(
+        self, n_thresholds: int | None
+    ) -> tuple[Rows, float, tuple[Floats, Floats] | None]:
+        """(figures, how far they may be from the exact ones, PRO curve)."""
+        pixels = self._pixels
+        pixels.sort()
+        if not pixels.has_both(pixels.kinds):
+            return {}, 0.0, None
+        with ThreadPoolExecutor(1) as beside:
+            # Both cases at once take twice the memory: only where defect pixels are few.
+            few = pixels.defects.exact and not pixels.exact
+            other = beside.submit(_side, pixels, False, n_thresholds) if few else None
+            best = _side(pixels, True, n_thresholds)
+            pro = drawn_curve(pixels, pixels.kinds, PRO_LIMIT)
+            if pixels.exact:
+                return best, 0.0, pro
+            worst = other.result() if other else _side(pixels, False, n_thresholds)
+        rows: Rows = {}
+        bound = 0.0
+        for group, row in best.items():
+            low = worst[group]
+            rows[group] = {name: (value + low[name]) / 2 for name, value in row.items()}
+            bound = max(bound, *(abs(value - low[name]) / 2 for name, value in row.items()))
+        return rows, bound, pro
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain Python values, laid out as `blemish evaluate --json` prints them; no NaN."""
-        return {
-            **self.figures,
-            "by_type": {kind: dict(row) for kind, row in self.by_type.items()},
-            "counts": dict(self.counts),
-            "threshold": self.threshold,
-            "false_alarm_rate": self.false_alarm_rate,
-            "detection_rate": self.detection_rate,
-            "intervals": {name: pair and list(pair) for name, pair in self.intervals.items()},
-        }
+    def _seg_f1(self) -> float | None:
+        if self.pixel_threshold is None or not self._marked:
+            return None
+        return 2 * self._right / (self._called + self._marked)
+
+    def _sizes(self, rows: Rows) -> Sizes | None:
+        regions = self._pixels.defects.regions()
+        if (None, None) not in rows:
+            return None
+        bins: dict[str, dict[str, float | int | None]] = {}
+        for name, chosen in size_bins(regions.size):
+            figures = rows.get((None, name)) or dict.fromkeys(LIMITS)
+            bins[name] = {"defects": int(chosen.sum()), **figures}
+        low, middle, high = edges(regions.size).tolist()
+        peaks = np.array(self._good_peaks)
+        return Sizes(
+            edges=(low, middle, high),
+            bins=bins,
+            robustness=robustness({name: rows[None, name]["aupro_30"] for name in CUMULATIVE}),
+            detection=detection(regions, peaks) if peaks.size else None,
+        )
 
 
 def evaluate(
@@ -89,79 +180,81 @@ def evaluate(
     threshold: float,
     bootstrap: int = 1000,
     seed: int = 0,
+    n_thresholds: int | None = None,
+    pixel_threshold: float | None = None,
+    budget: Budget | None = None,
     track: Track = silent,
 ) -> Evaluation:
-    """Measures a test set: the figures of FIGURES, the verdicts at the threshold, intervals.
+    """Measures a test set: figures, verdicts at the threshold, intervals, the benchmark by size.
 
     threshold: finite; a score above it is a verdict "defect".
     bootstrap: number of resamples, drawn among good and among defective images separately so that
         their numbers stay; 0 gives no intervals. seed: of their random numbers.
+    n_thresholds: as of regions.aupro. pixel_threshold, budget: as of Evaluator.
     Raises DataError without images, on a score that is not finite, on a good image whose mask marks
     pixels, on NaN in a map; ShapeError on a map that is not of its mask's size; ConfigError on a
-    threshold that is not finite or a negative number of resamples.
+    threshold that is not finite, a negative number of resamples or less than 2 thresholds.
     """
-    _check(items, threshold, bootstrap)
-    good = [item for item in items if not item.sample.is_defect]
-    defects = [item for item in items if item.sample.is_defect]
-    types = {
-        name: [item for item in defects if item.sample.defect_type == name]
-        for name in sorted({item.sample.defect_type for item in defects})
-    }
-    good_pixels = _split(good)
-    type_pixels = {name: _split(members) for name, members in types.items()}
-    ranked = _ranked([good_pixels, *type_pixels.values()])
-    return Evaluation(
-        figures={**_image_figures(_scores(defects), _scores(good)), **_pixel_figures(ranked)},
-        by_type={
-            name: {
-                **_image_figures(_scores(members), _scores(good)),
-                **_pixel_figures(_ranked([good_pixels, type_pixels[name]])),
-                "count": len(members),
-                "detection_rate": _rate_above(members, threshold),
-            }
-            for name, members in track(types.items(), "Measuring", len(types))
-        },
-        intervals=_intervals(_scores(defects), _scores(good), bootstrap, seed),
-        counts=_counts(good, defects),
-        threshold=float(threshold),
-        false_alarm_rate=_rate_above(good, threshold),
-        detection_rate=_rate_above(defects, threshold),
-        roc=_roc(defects, good),
-        pro=ranked.pro_curve(PRO_LIMIT) if ranked else None,
-    )
+    evaluator = Evaluator(pixel_threshold=pixel_threshold, budget=budget)
+    for item in track(items, "Measuring", len(items)):
+        evaluator.add(item.sample, item.score, item.map, item.mask)
+    return evaluator.result(threshold, bootstrap=bootstrap, seed=seed, n_thresholds=n_thresholds)
 
 
-def _check(items: Sequence[Scored], threshold: float, bootstrap: int) -> None:
-    if not items:
+def _check(sample: Sample, score: float, marked: Mask | None) -> None:
+    if not math.isfinite(score):
+        raise DataError(
+            f"the score of '{sample.image}' must be a finite number, but is {score}."
+            " Look for a broken image or a diverged model."
+        )
+    if not sample.is_defect and marked is not None:
+        raise DataError(
+            f"'{sample.image}' lies among the good images, so its mask must be empty, but"
+            f" it marks {int(marked.sum())} pixels. Move the image or drop the mask."
+        )
+
+
+def _check_result(images: Sequence[Scored], threshold: float, bootstrap: int) -> None:
+    if not images:
         raise DataError("a test set must have images, but it is empty. Check the folder.")
     if not math.isfinite(threshold) or bootstrap < 0:
         raise ConfigError(
             "threshold must be a finite score and bootstrap a number of resamples >= 0, but they"
             f" are {threshold} and {bootstrap}."
         )
-    for item in items:
-        if not math.isfinite(item.score):
-            raise DataError(
-                f"the score of '{item.sample.image}' must be a finite number, but is {item.score}."
-                " Look for a broken image or a diverged model."
-            )
-        if not item.sample.is_defect and item.mask is not None and item.mask.any():
-            raise DataError(
-                f"'{item.sample.image}' lies among the good images, so its mask must be empty, but"
-                f" it marks {int(item.mask.sum())} pixels. Move the image or drop the mask."
-            )
 
 
-def _counts(good: Sequence[Scored], defects: Sequence[Scored]) -> dict[str, int]:
-    return {
-        "good": len(good),
-        "defect": len(defects),
-        "without_mask": sum(item.mask is None for item in defects),
-        "empty_mask": sum(item.mask is not None and not item.mask.any() for item in defects),
-    }
+def _side(pixels: AllPixels, optimistic: bool, n_thresholds: int | None) -> Rows:
+    """Every pixel figure in the best or in the worst case."""
+    rows: Rows = {}
+    regions = pixels.defects.regions()
+    types = pixels.kinds[1:]
+    for name in (None, *types):
+        kinds = pixels.kinds if name is None else [GOOD, name]
+        if not pixels.has_both(kinds):
+            continue
+        if len(types) == 1 and name is not None:  # all there is
+            rows[name, None] = rows[None, None]
+            continue
+        ranking = pixels.ranking(kinds, optimistic)
+        areas = overlap(
+            pixels, kinds, [*LIMITS.values()], optimistic=optimistic, n_thresholds=n_thresholds
+        )
+        own = np.isin(regions.kind, [pixels.kinds.index(kind) for kind in kinds])
+        values = (ranking.auroc(), ranking.average_precision(), ranking.f1_max()[0])
+        rows[name, None] = dict(zip(PIXEL_FIGURES, values, strict=False)) | _mean(areas[own])
+        for size, chosen in size_bins(regions.size) if name is None else ():
+            if chosen.any():
+                rows[None, size] = _mean(areas[chosen])
+    return rows
 
 
-def _scores(items: Sequence[Scored]) -> Numbers:
+def _mean(areas: Floats) -> dict[str, float]:
+    """AUPRO of a group of defects, from (R, L) areas of each."""
+    return dict(zip(LIMITS, areas.mean(axis=0).tolist(), strict=True))
+
+
+def _scores(items: Iterable[Scored]) -> Numbers:
     return np.sort(np.array([item.score for item in items], dtype=np.float64))
 
 
@@ -183,33 +276,6 @@ def _image_figures(defects: Numbers, good: Numbers) -> dict[str, float | None]:
     ranking = rank(defects, good)
     values = (ranking.auroc(), ranking.average_precision(), ranking.f1_max()[0])
     return dict(zip(IMAGE_FIGURES, values, strict=True))
-
-
-def _split(items: Sequence[Scored]) -> SplitPixels:
-    known = [
-        (item.map, item.mask)
-        for item in items
-        if item.map is not None and (item.mask is not None or not item.sample.is_defect)
-    ]
-    return split_pixels([map for map, _ in known], [mask for _, mask in known])
-
-
-def _ranked(parts: Sequence[SplitPixels]) -> RankedPixels | None:
-    pixels = join_pixels(parts)
-    return rank_pixels(pixels) if pixels.defects.size and pixels.good else None
-
-
-def _pixel_figures(ranked: RankedPixels | None) -> dict[str, float | None]:
-    if ranked is None:
-        return dict.fromkeys(PIXEL_FIGURES)
-    values = (
-        ranked.ranking.auroc(),
-        ranked.ranking.average_precision(),
-        ranked.ranking.f1_max()[0],
-        ranked.aupro(0.30),
-        ranked.aupro(0.05),
-    )
-    return dict(zip(PIXEL_FIGURES, values, strict=True))
 
 
 def _intervals(

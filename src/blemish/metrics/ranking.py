@@ -22,56 +22,62 @@ Numbers = npt.NDArray[Any]  # integers or floats; their own precision is kept
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Where defects stand among the good: K distinct scores of defects, falling, and who is above.
+    """Where defects stand among the good: K scores of defects, falling, and who is above.
 
     All figures follow from these counts, because none of them changes between two defects.
 
-    levels: (K,) distinct scores of defects, falling.
-    found: (K,) defects at or above each level.
+    levels: (K,) scores of defects, falling; equal ones may be joined.
+    count: (K,) defects at each of them.
+    found: (K,) all defects at or above each level.
     above: (K,) good ones above each level. reached: (K,) good ones at or above it.
     good: number of good ones, at least 1.
     """
 
     levels: Numbers
+    count: Counts
     found: Counts
     above: Counts
     reached: Counts
     good: int
 
+    @property
+    def defects(self) -> int:
+        """Number of all defects, at least 1."""
+        return int(self.count.sum())
+
     def auroc(self) -> float:
         """Chance that a defect scores higher than a good one, in [0, 1]; a tie counts half."""
-        defects = int(self.found[-1])
-        beaten = 2 * self.good - self.above - self.reached  # twice, so that it stays whole
-        return int(np.diff(self.found, prepend=0) @ beaten) / (2 * defects * self.good)
+        pairs = 2 * self.defects * self.good  # twice, so that a tie stays whole
+        beaten = 2 * self.good - self.above - self.reached
+        if pairs >= 2**62:  # whole numbers end here
+            return float(self.count @ (beaten / pairs))
+        return int(self.count @ beaten) / pairs
 
     def average_precision(self) -> float:
         """Sum of precision times gain in recall over all levels, in (0, 1]."""
-        gain = np.diff(self.found, prepend=0) / self.found[-1]
-        return float(gain @ (self.found / (self.found + self.reached)))
+        return float(self.count @ (self.found / (self.found + self.reached))) / self.defects
 
     def f1_max(self) -> tuple[float, float]:
         """Best F1 over all levels, in (0, 1], and the lowest score that it calls a defect."""
-        f1 = 2 * self.found / (self.found + self.reached + self.found[-1])
+        f1 = 2 * self.found / (self.found + self.reached + self.defects)
         best = int(f1.argmax())
         return float(f1[best]), float(self.levels[best])
 
 
-def rank(defects: Numbers, *pools: Numbers) -> Ranking:
-    """Ranking of (P,) defect scores, rising, among good scores in pools of (N_i,), each rising.
+def rank(defects: Numbers, good: Numbers) -> Ranking:
+    """Ranking of (P,) defect scores among (N,) good scores, both rising.
 
     Needs at least one defect and one good score, none NaN.
     """
-    levels = defects[starts(defects)][::-1]
-    above, reached = np.zeros((2, levels.size), dtype=np.int64)
-    for pool in pools:
-        above += pool.size - np.searchsorted(pool, levels, side="right")
-        reached += pool.size - np.searchsorted(pool, levels, side="left")
+    begins = starts(defects)
+    levels, found = defects[begins][::-1], (defects.size - begins)[::-1]
     return Ranking(
         levels=levels,
-        found=(defects.size - starts(defects))[::-1],
-        above=above,
-        reached=reached,
-        good=sum(pool.size for pool in pools),
+        count=np.diff(found, prepend=0),
+        found=found,
+        above=good.size - np.searchsorted(good, levels, side="right"),
+        reached=good.size - np.searchsorted(good, levels, side="left"),
+        good=good.size,
     )
 
 
@@ -158,7 +164,7 @@ def _split(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Numbers, Numbe
 
 def refuse_nan(values: Numbers, what: str) -> None:
     """Raises DataError if any of the values is NaN; infinity has a place in the order."""
-    if np.isnan(values).any():
+    if values.size and np.isnan(values.min()):  # min passes NaN on, and makes no array
         raise DataError(
             f"{what} must be numbers, but {int(np.isnan(values).sum())} of {values.size} are NaN."
             " Look for broken images or a diverged model."

@@ -55,7 +55,7 @@ def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) ->
             f"a map must have its image's size {image.shape[:2]}, but has {prediction.map.shape}."
             " Pass the prediction of this image."
         )
-    painted = _heat(as_rgb(image), prediction.map, levels)
+    painted = heat(as_rgb(image), prediction.map, levels)
     found = prediction.regions
     extent, seed = levels
     mask = region_mask(prediction.map, seed, extent) if found else np.zeros(painted.shape[:2], bool)
@@ -86,7 +86,8 @@ def as_rgb(image: Pixels) -> RGB:
     return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
 
 
-def _heat(image: RGB, map: Map, levels: tuple[float, float]) -> RGB:
+def heat(image: RGB, map: Map, levels: tuple[float, float]) -> RGB:
+    """Draws heat into the (H, W, 3) image where its (H, W) map is above levels[0], as in paint."""
     low, high = levels[0], 2 * levels[1] - levels[0]
     hot = map > low
     rise = np.clip((map[hot] - low) / max(high - low, 1e-30), 0, 1)

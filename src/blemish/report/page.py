@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import jinja2
 import numpy as np
 
 from blemish.calibrate import upper_rate
 from blemish.images import write_whole
-from blemish.metrics.evaluate import Evaluation, Scored
-from blemish.records import Pixels
+from blemish.metrics.evaluation import Evaluation, Scored
+from blemish.metrics.sizes import LIMITS
+from blemish.records import Mask, Pixels
 from blemish.report import plots
+from blemish.report.html import data_uri, template
 from blemish.report.overlay import RGB, as_rgb, outline
 
 SHOWN = 6  # worst cases of either kind
@@ -29,12 +29,23 @@ EXPLAINED = {
     "pixel_ap": ("Pixel AP", "average share of true defect among the hottest pixels"),
     "pixel_f1_max": ("Pixel F1 max", "best balance of found and false pixels"),
     "aupro_30": ("AUPRO@30", "share of each defect found, up to 30 % of good pixels marked"),
-    "aupro_05": ("AUPRO@5", "the same, up to 5 % of good pixels marked"),
+    "aupro_10": ("AUPRO@10", "the same, up to 10 % of good pixels marked"),
+    "aupro_05": ("AUPRO@5", "the same, up to 5 %"),
+    "aupro_01": ("AUPRO@1", "the same, up to 1 %"),
+}
+BINS = {  # name, words; of sizes.size_bins
+    "Q1": "smallest quarter",
+    "Q2": "smaller half",
+    "Q3": "smaller three quarters",
+    "Q4": "all",
+    "D2": "second quarter alone",
+    "D3": "third quarter alone",
+    "D4": "largest quarter alone",
 }
 
 NOTHING = "\N{EN DASH}"
 
-Views = Callable[[Scored], tuple[Pixels, RGB]]
+Views = Callable[[Scored], tuple[Pixels, RGB, Mask | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,21 +71,24 @@ def write_report(
 ) -> Path:
     """Writes folder/report.html, whole or not at all, and returns its path.
 
-    items: what was evaluated; their maps are not needed any more.
+    items: what was evaluated; their maps and masks are not needed any more.
     views: called for the few parts that are shown; gives the photograph, (H, W, C) as it was read,
-        and the same painted, (H, W, 3) uint8 RGB, as by overlay.paint.
+        the same painted, (H, W, 3) uint8 RGB, as by overlay.paint, and the mask if there is one.
     info: what is to be told about the model, in this order: method, data, versions, guarantee …
     command: command line that makes this report again.
     Raises DataError if it cannot be written, and whatever views raises.
     """
     misses = sorted((i for i in items if i.sample.is_defect), key=lambda i: i.score)[:SHOWN]
     alarms = sorted((i for i in items if not i.sample.is_defect), key=lambda i: -i.score)[:SHOWN]
-    text = _template().render(
+    text = template("page.html").render(
         title=title,
         evaluation=evaluation,
         good=_verdicts(evaluation.counts["good"], evaluation.false_alarm_rate),
         defects=_verdicts(evaluation.counts["defect"], evaluation.detection_rate),
         explained=EXPLAINED,
+        bins=BINS,
+        areas=[name for name in EXPLAINED if name in LIMITS],
+        by_area=_by_area(evaluation),
         histogram=plots.histogram(_by_kind(items), evaluation.threshold),
         roc=_roc(evaluation),
         pro=plots.pro(evaluation.pro) if evaluation.pro else None,
@@ -114,6 +128,11 @@ def _roc(evaluation: Evaluation) -> str | None:
     return plots.roc(evaluation.roc, (false_alarms, found))
 
 
+def _by_area(evaluation: Evaluation) -> str | None:
+    found = evaluation.sizes and evaluation.sizes.detection
+    return plots.by_area(found) if found else None
+
+
 def _by_kind(items: Sequence[Scored]) -> dict[str, list[float]]:
     """Scores by kind, good first."""
     kinds = sorted({(item.sample.is_defect, item.sample.defect_type) for item in items})
@@ -123,11 +142,11 @@ def _by_kind(items: Sequence[Scored]) -> dict[str, list[float]]:
 
 
 def _case(item: Scored, threshold: float, views: Views) -> Case:
-    image, painted = views(item)
+    image, painted, mask = views(item)
     photograph = as_rgb(image)
     pictures = [("photograph", photograph), ("what the model sees", painted)]
-    if item.mask is not None and item.mask.any():
-        marked = outline(photograph, item.mask, TRUTH)
+    if mask is not None and mask.any():
+        marked = outline(photograph, mask, TRUTH)
         pictures.insert(1, ("marked by a person", marked))
     return Case(
         name=f"{item.sample.image.parent.name}/{item.sample.image.name}",
@@ -147,26 +166,4 @@ def _thumbnail(picture: RGB) -> str:
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     small = cv2.resize(picture, size, interpolation=how)
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names of files and folders are anyone's
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = _percent
-    environment.filters["figure"] = lambda value: NOTHING if value is None else f"{value:.3f}"
-    return environment.get_template("page.html")
-
-
-def _percent(rate: float | None) -> str:
-    """A rate with as many digits as it can carry: 0.25 %, 3.4 %, 97 %."""
-    if rate is None:
-        return NOTHING
-    per_cent = 100 * rate
-    digits = 0 if per_cent in (0, 100) or 10 <= per_cent <= 90 else 1 + (0 < per_cent < 0.1)
-    return f"{per_cent:.{digits}f} %"
+    return data_uri(data.tobytes())

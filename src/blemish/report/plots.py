@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from blemish.metrics.ranking import Floats
+from blemish.metrics.sizes import Detection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,7 @@ def histogram(scores: Mapping[str, Sequence[float]], threshold: float) -> str:
 
     scores: finite image scores by kind, drawn in this order; "good" in another colour.
     """
-    figure = _figure(7.4, 0.75 + 0.42 * len(scores))
+    figure = new_figure(7.4, 0.75 + 0.42 * len(scores))
     rows = figure.subplots(len(scores), 1, sharex=True, squeeze=False)[:, 0]
     figure.subplots_adjust(left=0.26, right=0.985, top=0.985, bottom=0.5 / figure.get_figheight())
     everything = np.concatenate([[threshold], *(np.asarray(row) for row in scores.values())])
@@ -47,7 +48,7 @@ def histogram(scores: Mapping[str, Sequence[float]], threshold: float) -> str:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
     rows[-1].set_xlabel("score of the image")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def _short(name: str) -> str:
@@ -66,7 +67,7 @@ def _edges(values: Floats, logarithmic: bool) -> Floats:
 
 def roc(curve: tuple[Floats, Floats], point: tuple[float, float]) -> str:
     """SVG: detection rate over false-alarm rate; point: both at the threshold."""
-    figure = _figure(3.6, 3.3)
+    figure = new_figure(3.6, 3.3)
     axes = _square(figure, 1.0)
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.8, linestyle=":")
     axes.plot(*curve, color=DEFECT, linewidth=1.8)
@@ -74,18 +75,43 @@ def roc(curve: tuple[Floats, Floats], point: tuple[float, float]) -> str:
     axes.annotate("threshold", point, (8, -12), textcoords="offset points", color=LIMIT, fontsize=9)
     axes.set_xlabel("good parts rejected")
     axes.set_ylabel("defective parts found")
-    return _svg(figure)
+    return to_svg(figure)
 
 
 def pro(curve: tuple[Floats, Floats]) -> str:
     """SVG: per-region overlap over the share of good pixels marked, as far as the curve goes."""
-    figure = _figure(3.6, 3.3)
+    figure = new_figure(3.6, 3.3)
     axes = _square(figure, float(curve[0][-1]))
     axes.plot(*curve, color=DEFECT, linewidth=1.8)
     axes.axvline(0.05, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xlabel("good pixels marked")
     axes.set_ylabel("share of each defect found")
-    return _svg(figure)
+    return to_svg(figure)
+
+
+def by_area(found: Detection) -> str:
+    """SVG: share of defects found over their area in native pixels, with Wilson's intervals."""
+    figure = new_figure(7.4, 3.0)
+    axes = figure.add_axes((0.1, 0.17, 0.875, 0.79))
+    middle = [float(np.sqrt(p.smallest * p.largest)) for p in found.curve]
+    share = [p.found / p.count for p in found.curve]
+    for x, p in zip(middle, found.curve, strict=True):
+        axes.plot([x, x], [p.low, p.high], color=DEFECT, linewidth=1.2, alpha=0.6)
+    axes.plot(middle, share, "o-", color=DEFECT, linewidth=1.8, markersize=5)
+    axes.axhline(found.share, color=INK, linewidth=0.8, linestyle=":")
+    low, high = found.interval
+    if found.area_px is not None:
+        axes.axvline(found.area_px, color=LIMIT, linewidth=1.4)
+        axes.axvspan(low, high or found.curve[-1].largest, color=LIMIT, alpha=0.12)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(percent)
+    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
+    axes.spines[["right", "top"]].set_visible(False)
+    axes.set_xlabel("area of the defect, pixels")
+    axes.set_ylabel("defects found")
+    return to_svg(figure)
 
 
 def _square(figure: Figure, limit: float) -> Axes:
@@ -94,22 +120,25 @@ def _square(figure: Figure, limit: float) -> Axes:
     axes.set_ylim(0, 1.02)
     axes.grid(color=INK, alpha=0.12, linewidth=0.6)
     axes.spines[["right", "top"]].set_visible(False)
-    axes.xaxis.set_major_formatter(_percent)
-    axes.yaxis.set_major_formatter(_percent)
+    axes.xaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(percent)
     return axes
 
 
-def _percent(value: float, _: Any) -> str:
+def percent(value: float, _: Any) -> str:
+    """For an axis of shares."""
     return f"{100 * value:.0f} %"
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure; sizes in inches."""
     from matplotlib.figure import Figure  # a second to import, and only reports need it
 
     return Figure(figsize=(width, height))
 
 
-def _svg(figure: Figure) -> str:
+def to_svg(figure: Figure) -> str:
+    """The drawing as SVG, its text as text, in the page's own colour."""
     from matplotlib import rc_context
 
     for axes in figure.axes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blemish.artifact import Artifact
-from blemish.metrics.evaluate import FIGURES, Evaluation
+from blemish.metrics.evaluation import FIGURES, Evaluation
 
 
 def about(artifact: Artifact) -> dict[str, str]:
@@ -26,7 +26,7 @@ def about(artifact: Artifact) -> dict[str, str]:
 
 
 def figures_table(evaluation: Evaluation) -> str:
-    """The eight figures, overall and by type, as lines of fixed width."""
+    """The figures of FIGURES, overall and by type, as lines of fixed width."""
     types = {"all": dict(evaluation.figures), **evaluation.by_type}
     width = max(len(name) for name in types)
     head = " ".join([" " * width, *(f"{name:>13}" for name in FIGURES)])

@@ -1,0 +1,1 @@
+"""Many methods on many data sets: a suite → cells → results, tables and a page."""
