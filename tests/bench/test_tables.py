@@ -27,6 +27,9 @@ def test_intervals_over_seeds_are_students(means: list[float]) -> None:
     found = value(rows, "image_auroc")
     assert found is not None
     assert found.mean == pytest.approx(np.mean(means))
+    if len(set(means)) == 1:  # nothing was random
+        assert found.how is None
+        return
     error = stats.sem(means)
     t = stats.t.ppf(0.975, len(means) - 1)
     rough = 0.15 if len(means) > 10 else 1e-3  # beyond the table the normal one stands in
@@ -51,6 +54,10 @@ def test_one_seed_shows_the_bootstrap() -> None:
     assert found is not None
     assert (found.low, found.high, found.how) == (0.8, 0.95, "images")
     assert shown(found, bold=True) == "**0.900** [0.800, 0.950]†"
+    same = [row("a", seed=s, intervals={"image_auroc": [0.4, 0.6]}) for s in (0, 1)]
+    assert shown(value(same, "image_auroc")) == "0.500 [0.400, 0.600]†"
+    several = [row("a", c, intervals={"image_auroc": [0.4, 0.6]}) for c in "xy"]
+    assert shown(value(several, "image_auroc")) == "0.500"
     plain = value([row("a")], "aupro_30")
     assert shown(plain) == "0.500"
 

@@ -97,8 +97,8 @@ def _table(title: str, rows: Sequence[Row], over: list[str], methods: Sequence[s
 
 
 def value(rows: Sequence[Row], figure: str) -> Value | None:
-    """Mean over seeds of the mean over categories, with an interval: over seeds where there are
-    several, else over test images where a bootstrap was drawn."""
+    """Mean over seeds of the mean over categories, with an interval: over seeds where they differ,
+    else over test images where a bootstrap was drawn."""
     if any(row["figures"].get(figure) is None for row in rows):
         return None
     seeds: dict[int, list[float]] = {}
@@ -106,13 +106,13 @@ def value(rows: Sequence[Row], figure: str) -> Value | None:
         seeds.setdefault(row["seed"], []).append(row["figures"][figure])
     means = [statistics.mean(of) for of in seeds.values()]
     mean = statistics.mean(means)
-    if len(means) > 1:
+    if len(set(means)) > 1:
         t = STUDENT[len(means) - 2] if len(means) - 2 < len(STUDENT) else NORMAL
         half = t * statistics.stdev(means) / math.sqrt(len(means))
         return Value(mean=mean, low=mean - half, high=mean + half, how="seeds")
-    drawn = [row["figures"].get("intervals", {}).get(figure) for row in rows]
-    if len(rows) == 1 and drawn[0]:
-        return Value(mean=mean, low=drawn[0][0], high=drawn[0][1], how="images")
+    drawn = rows[0]["figures"].get("intervals", {}).get(figure)
+    if len(rows) == len(seeds) and drawn:  # one category
+        return Value(mean=mean, low=drawn[0], high=drawn[1], how="images")
     return Value(mean=mean)
 
 
@@ -155,9 +155,9 @@ def markdown(name: str, rows: Sequence[Row], foot: str) -> str:
 
 
 LEGEND = (
-    "Native pixels; AUPRO is dense. In brackets 95 % intervals: over seeds (Student's t) where"
-    " there are several, marked † over test images (bootstrap) where there is one. Rank: mean over"
-    " categories, 1 is best, by image AUROC / by AUPRO@30."
+    "Native pixels; AUPRO is dense. In brackets 95 % intervals: over seeds (Student's t) where they"
+    " differ, marked † over test images (bootstrap) where they do not. Rank: mean over categories,"
+    " 1 is best, by image AUROC / by AUPRO@30."
 )
 
 
