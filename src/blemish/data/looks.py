@@ -63,6 +63,7 @@ def look(path: Path) -> Look:
     middle = _shrunk(pixels, (64, 64))
     colours = middle.mean(axis=(0, 1))
     grey = middle.mean(axis=2)
+    thumbnail = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return Look(
         path=path,
         size=pixels.shape[:2],
@@ -71,7 +72,7 @@ def look(path: Path) -> Look:
         peak=int(pixels.max()),
         grey=bool((pixels == pixels[..., :1]).all()),
         digest=hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode()).digest(),
-        thumbnail=cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA),
+        thumbnail=np.asarray(thumbnail, np.float32),
         level=float(grey.mean()),
         contrast=float(grey.std()),
         detail=_detail(pixels),
