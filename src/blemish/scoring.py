@@ -178,7 +178,8 @@ def score_samples(
 def view(inspector: Inspector, item: Scored) -> tuple[Pixels, Any, Mask | None]:
     """The photograph, its overlay and the mask if there is one, for the report."""
     pixels = read_image(item.sample.image)
-    mask = read_mask(item.sample.mask, pixels.shape[:2]) if item.sample.mask else None
+    size = (pixels.shape[0], pixels.shape[1])
+    mask = read_mask(item.sample.mask, size) if item.sample.mask else None
     prediction = inspector.inspect(pixels)
     calibration = inspector.artifact.calibration
     return pixels, paint(pixels, prediction, (calibration.extent, calibration.seed)), mask

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from blemish.errors import DataError
-from blemish.nets.features import Features
+from blemish.nets.features import Array, Features
 from blemish.track import Track
 
 
@@ -52,7 +52,7 @@ def train(
 
 def _shuffled(
     features: Features, epochs: int, batch: int, order: np.random.Generator
-) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+) -> Iterator[tuple[int, tuple[Array, ...]]]:
     for epoch in range(epochs):
         indices = order.permutation(len(features))
         for start in range(0, len(indices), batch):

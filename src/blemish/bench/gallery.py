@@ -64,7 +64,8 @@ def truth(sample: Sample) -> RGB:
     picture = as_rgb(read_image(sample.image))
     if sample.mask is None:
         return picture
-    return outline(picture, read_mask(sample.mask, picture.shape[:2]), TRUTH)
+    size = (picture.shape[0], picture.shape[1])
+    return outline(picture, read_mask(sample.mask, size), TRUTH)
 
 
 def jpeg(picture: RGB) -> bytes:

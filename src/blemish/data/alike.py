@@ -94,7 +94,7 @@ def neighbour_distances(rows: Rows) -> Numbers:
         np.sqrt(np.maximum(2 - 2 * np.partition(likeness, -1 - nth, axis=1)[:, -1 - nth], 0))
         for _, likeness in _blocks(rows)
     ]
-    return np.concatenate(found).astype(np.float64)
+    return np.asarray(np.concatenate(found), np.float64)
 
 
 def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:

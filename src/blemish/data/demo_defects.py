@@ -136,7 +136,8 @@ def _contamination(scene: Scene, rng: np.random.Generator) -> Surface:
         colour=scene.part.colour * (1 - 0.35 * shadow),
         gloss=scene.part.gloss * (1 - 0.35 * shadow),
     )
-    thing = plain(under.height + cv2.GaussianBlur(shape, (0, 0), 0.8), colour, 0.1)
+    risen = np.asarray(cv2.GaussianBlur(shape, (0, 0), 0.8), under.height.dtype)
+    thing = plain(under.height + risen, colour, 0.1)
     return blend(under, thing, shape)
 
 

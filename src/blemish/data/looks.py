@@ -66,7 +66,7 @@ def look(path: Path) -> Look:
     thumbnail = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return Look(
         path=path,
-        size=pixels.shape[:2],
+        size=(pixels.shape[0], pixels.shape[1]),
         channels=pixels.shape[2],
         bits=8 * pixels.dtype.itemsize,
         peak=int(pixels.max()),

@@ -225,10 +225,10 @@ def drawn_curve(pixels: AllPixels, kinds: Sequence[str], limit: float) -> tuple[
     start, end, gain = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(start + end, kind="stable")
     order = order[: 1 + int(np.searchsorted(start[order], limit, side="right"))]
-    begins = starts(start[order] + end[order])  # a new place among the good
-    after = np.minimum(np.cumsum(np.add.reduceat(gain[order], begins)) / gain.sum(), 1.0)
+    firsts = starts(start[order] + end[order])  # a new place among the good
+    after = np.minimum(np.cumsum(np.add.reduceat(gain[order], firsts)) / gain.sum(), 1.0)
     before = np.append(0.0, after[:-1])
-    ends = np.stack([start[order][begins], end[order][begins]], axis=1)
+    ends = np.stack([start[order][firsts], end[order][firsts]], axis=1)
     fpr = np.concatenate([[0.0], ends.ravel(), [1.0]])
     pro = np.concatenate([[0.0], np.stack([before, after], axis=1).ravel(), [1.0]])
     inside = fpr <= limit

@@ -37,7 +37,7 @@ def edges(sizes: Counts) -> Floats:
     >>> edges(np.array([1, 2, 3, 4, 100]))
     array([2., 3., 4.])
     """
-    return np.quantile(sizes, QUARTERS, method="linear")
+    return np.asarray(np.quantile(sizes, QUARTERS, method="linear"), np.float64)
 
 
 def size_bins(sizes: Counts) -> Iterator[tuple[str, Chosen]]:

@@ -60,9 +60,10 @@ def _short(name: str) -> str:
 def _edges(values: Floats, logarithmic: bool) -> Floats:
     low, high = float(values.min()), float(values.max())
     if logarithmic:
-        return np.geomspace(low, high, BINS + 1)
+        return np.asarray(np.geomspace(low, high, BINS + 1), np.float64)
     spread = (high - low) or max(abs(low), 1.0)  # all scores equal
-    return np.linspace(low - 0.01 * spread, high + 0.01 * spread, BINS + 1)
+    edges = np.linspace(low - 0.01 * spread, high + 0.01 * spread, BINS + 1)
+    return np.asarray(edges, np.float64)
 
 
 def roc(curve: tuple[Floats, Floats], point: tuple[float, float]) -> str:
