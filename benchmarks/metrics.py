@@ -1,8 +1,9 @@
 """Seconds, memory and figures of pixel metrics: ours, anomalib's and adeval's, on the same maps.
 
 Each runs in a process of its own, all cores, over maps made beforehand; what is timed begins with
-the maps in memory and ends with the figures. Peers run under the interpreter BLEMISH_PEERS names
-(with anomalib 2.7 and adeval), or this one; one that is not installed is a row that says so.
+the maps in memory and ends with the figures. "times slower" compares runs of the same round. Peers
+run under the interpreter BLEMISH_PEERS names (with anomalib 2.7 and adeval), or this one; one that
+is not installed is a row that says so.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ ROWS = (
     ("blemish", 100), ("blemish, all kept", 100), ("adeval", 100),
     ("blemish", 30), ("blemish, all kept", 30), ("adeval", 30), ("anomalib", 30),
 )  # fmt: skip
+ROUNDS = 5  # of all rows in turn, so that a machine's busy minutes fall on every tool
+SLOW = "anomalib"  # once only
 FOOT = """\
 Maps of 1024 x 1024: smooth noise, every third good, the others with one to three elliptical defects
 of 30 to 30,000 pixels, hotter by 0.5 to 4 standard deviations. "peak MiB" is what a tool added to
@@ -40,38 +44,43 @@ def main() -> None:
     if len(sys.argv) == 3:
         print(json.dumps(child(sys.argv[1], int(sys.argv[2]))))
         return
-    head = ["tool", "maps", "s", "times slower", "peak MiB", *FIGURES, "known bound"]
+    runs: dict[tuple[str, int], list[dict[str, Any]]] = {row: [] for row in ROWS}
+    for turn in range(ROUNDS):
+        for row in ROWS:
+            if turn == 0 or (row[0] != SLOW and "missing" not in runs[row][0]):
+                runs[row].append(measured(*row))
+    head = ["tool", "maps", "s", "least to most", "times slower", "peak MiB", *FIGURES]
+    head.append("known bound")
     lines = [head, ["---"] * len(head)]
-    base: dict[int, float] = {}
-    for name, count in ROWS:
-        said = measured(name, count)
-        if "missing" in said:
-            lines.append([name, str(count), f"NOT INSTALLED: {said['missing']}", *[""] * 6])
+    for (name, count), said in runs.items():
+        if "missing" in said[0]:
+            lines.append([name, str(count), f"NOT INSTALLED: {said[0]['missing']}"])
+            lines[-1] += [""] * (len(head) - 3)
             print(lines[-1], file=sys.stderr)
-            continue
-        base.setdefault(count, said["seconds"])
-        figures = [f"{said[f]:.6f}" if f in said else "" for f in FIGURES]
-        seconds, bound = said["seconds"], said.get("bound")
-        cells = [f"{seconds:.2f}", f"{seconds / base[count]:.1f}", f"{said['mib']:.0f}"]
-        known = "none" if bound is None else f"{bound:.1e}"
-        lines.append([said["tool"], str(count), *cells, *figures, known])
+        else:
+            lines.append([name, str(count), *row_of(said, runs["blemish", count])])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     write("metrics", f"{table}\n\n{FOOT}\n\n{stamp(SEED)}")
 
 
+def row_of(said: list[dict[str, Any]], ours: list[dict[str, Any]]) -> list[str]:
+    seconds = [run["seconds"] for run in said]
+    times = [one / run["seconds"] for one, run in zip(seconds, ours, strict=False)]
+    cells = [f"{median(seconds):.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}"]
+    cells.append(f"{median(times):.1f} ({min(times):.1f} to {max(times):.1f})")
+    cells.append(f"{median(run['mib'] for run in said):.0f}")
+    bound = said[0].get("bound")
+    figures = [f"{said[0][f]:.6f}" if f in said[0] else "" for f in FIGURES]
+    return [*cells, *figures, "none" if bound is None else f"{bound:.1e}"]
+
+
 def measured(name: str, count: int) -> dict[str, Any]:
-    """The median in time of three runs; peers, which take long, once."""
-    ours = name.startswith("blemish")
-    command = [sys.executable if ours else PEERS, __file__, name, str(count)]
-    runs = []
-    for _ in range(3 if ours or name == "adeval" else 1):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return {"missing": done.stderr.strip().splitlines()[-1]}
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-        if "missing" in runs[-1]:
-            return dict(runs[-1])
-    return dict(sorted(runs, key=lambda run: run["seconds"])[len(runs) // 2])
+    python = sys.executable if name.startswith("blemish") else PEERS
+    command = [python, __file__, name, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"missing": done.stderr.strip().splitlines()[-1]}
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def child(name: str, count: int) -> dict[str, Any]:
