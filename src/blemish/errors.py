@@ -8,6 +8,7 @@ BlemishError
 ├── NotFittedError    a method was asked to score before it was fitted
 ├── ArtifactError     a part.blemish file is damaged, hostile or too new
 ├── WeightsError      pretrained weights are missing or not the expected ones
+├── SynthError        no defect can be made on this image
 ├── ExportError       torch and the runtime do not agree, so nothing was written
 └── MissingExtraError an optional part of blemish is not installed
 
@@ -50,6 +51,10 @@ class ArtifactError(BlemishError):
 
 class WeightsError(BlemishError):
     """Pretrained weights are missing or are not the expected ones."""
+
+
+class SynthError(BlemishError):
+    """No defect of this kind can be made on this image."""
 
 
 class ExportError(BlemishError):

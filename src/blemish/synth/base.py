@@ -1,0 +1,83 @@
+"""What every maker of defects is given and gives back.
+
+A maker is a function of one good image, optionally its organised point cloud, and a
+numpy.random.Generator; it never changes what it is given:
+
+    altered = scratch(image, points, rng, where=None, config=Scratch())
+
+Lengths in a config are shares of the image's shorter side unless they say otherwise, so that a
+setting means the same for every camera.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from blemish.clouds import Cloud
+from blemish.errors import ShapeError
+from blemish.records import Mask, Pixels
+
+SMALLEST = 16  # px a side; in less there is no room for a defect and something around it
+TRIES = 20  # draws of one defect before a maker says that the image allows none
+
+Maker = Callable[..., "Altered"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Altered:
+    """A good part with one defect.
+
+    image: (H, W, C) of the given type. points: (H, W, 3) float32, or None where none were given.
+    mask: (H, W) bool, True on the defect, never empty. Outside of it image and points are bit for
+    bit what was given.
+    """
+
+    image: Pixels
+    points: Cloud | None
+    mask: Mask
+
+
+def check(image: Pixels, points: Cloud | None, where: Mask | None) -> None:
+    """Raises ShapeError unless a maker can work on these.
+
+    image: (H, W, 1 or 3) uint8 or uint16, at least 16 px a side. points: (H, W, 3) float32.
+    where: (H, W) bool with at least one True: where a defect's middle may lie.
+    """
+    sound = image.ndim == 3 and image.shape[2] in (1, 3) and image.dtype in (np.uint8, np.uint16)
+    if not sound or min(image.shape[:2]) < SMALLEST:
+        raise ShapeError(
+            f"an image must be (H, W, 1 or 3) uint8 or uint16 of at least {SMALLEST} px a side to"
+            f" get a defect, but is {image.dtype} of shape {image.shape}. Read it with read_image."
+        )
+    _fits("points", points, (*image.shape[:2], 3), np.float32)
+    _fits("where", where, image.shape[:2], np.bool_)
+    if where is not None and not where.any():
+        raise ShapeError(
+            "where must be True for at least one pixel, but is False everywhere."
+            " Give None to allow defects in the whole image."
+        )
+
+
+def _fits(name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic]) -> None:
+    if array is not None and (array.shape != shape or array.dtype != kind):
+        raise ShapeError(
+            f"{name} must be {np.dtype(kind)} of shape {shape}, like the image, but is"
+            f" {array.dtype} of shape {array.shape}. Give the ones that belong to this image."
+        )
+
+
+def spot(
+    size: tuple[int, int], where: Mask | None, rng: np.random.Generator, margin: float = 0.0
+) -> tuple[float, float]:
+    """One pixel (x, y), evenly from `where`, or from all that is at least `margin` (a share of
+    each side, 0 to 0.5) away from the border. size: (H, W)."""
+    if where is not None:
+        rows, columns = np.nonzero(where)
+        chosen = int(rng.integers(len(rows)))
+        return float(columns[chosen]), float(rows[chosen])
+    x, y = (float(rng.uniform(margin, 1 - margin)) * (side - 1) for side in reversed(size))
+    return x, y
