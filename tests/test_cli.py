@@ -605,6 +605,43 @@ def test_evaluate_writes_a_report(run: Run, part: Path, demo: Path, tmp_path: Pa
     assert str(page) in run("evaluate", part, demo, "-o", tmp_path / "be richt").out
 
 
+def test_coarse_thresholds_change_aupro_alone_and_all_reports_say_so(
+    run: Run, part: Path, demo: Path, tmp_path: Path
+) -> None:
+    (dense,) = run("evaluate", part, demo, "--json").lines()
+    (coarse,) = run("evaluate", part, demo, "--json", "--thresholds", "99").lines()
+    assert (dense["n_thresholds"], coarse["n_thresholds"]) == (None, 99)
+    changed = {figure for figure in FIGURES if dense[figure] != coarse[figure]}
+    assert changed == {figure for figure in FIGURES if "aupro" in figure}
+    assert "AUPRO is dense" in run("evaluate", part, demo).out
+    told = run("evaluate", part, demo, "--thresholds", "99", "-o", tmp_path).out
+    assert "AUPRO is coarse: between 99 thresholds" in told
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "AUPRO is coarse: between 99 thresholds" in page
+    assert f"-o {tmp_path} --thresholds 99</pre>" in page
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "bench"])
+@pytest.mark.parametrize("bad", ["0", "1", "-99"])
+def test_thresholds_must_be_two_or_more(
+    run: Run, part: Path, demo: Path, verb: str, bad: str
+) -> None:
+    inputs = [part, demo] if verb == "evaluate" else [demo]
+    done = run(verb, *inputs, "--thresholds", bad)
+    assert (done.code, done.out) == (2, "")
+    assert (
+        "Invalid value for '--thresholds': Input should be greater than or equal to 2" in done.err
+    )
+
+
+def test_a_report_tells_the_layout_it_was_given(
+    run: Run, part: Path, demo: Path, tmp_path: Path
+) -> None:
+    assert run("evaluate", part, demo, "--layout", "mvtec", "-o", tmp_path).code == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"-o {tmp_path} --layout mvtec</pre>" in page
+
+
 def test_a_report_that_cannot_be_written_is_refused(
     run: Run, part: Path, demo: Path, tmp_path: Path
 ) -> None:
@@ -681,6 +718,12 @@ def test_bench_writes_tables_and_a_page(run: Run, demo: Path, tmp_path: Path) ->
     assert "<svg" in (out / "report.html").read_text(encoding="utf-8")
     again = run("bench", suite, "--data", demo.parent, "-o", out, "--json", "-q")
     assert [line["status"] for line in again.lines()] == ["done", "absent"]
+    assert "AUPRO is dense" in done.out
+    coarse = run("bench", suite, "--data", demo.parent, "-o", out, "--thresholds", "99")
+    told = ("AUPRO is coarse: between 99 thresholds", f"bench {suite} --thresholds 99`")
+    for text in (coarse.out, (out / "report.html").read_text(encoding="utf-8")):
+        assert all(words in text for words in told)
+        assert "AUPRO is dense" not in text
 
 
 def test_bench_refuses_what_is_no_suite(run: Run, tmp_path: Path) -> None:

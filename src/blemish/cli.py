@@ -38,6 +38,12 @@ app.add_typer(data_app, name="data")
 
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
 Layout = Annotated[str, typer.Option(help="Of the data set, if it is not recognised.")]
+Thresholds = Annotated[
+    int | None,
+    typer.Option(
+        min=2, metavar="N", help="AUPRO between N thresholds, as papers do (99).  [default: dense]"
+    ),
+]
 
 
 @app.command()
@@ -125,6 +131,7 @@ def evaluate(
         Path | None, typer.Option("-o", "--output", help="Folder for an HTML report.")
     ] = None,
     layout: Layout = "auto",
+    thresholds: Thresholds = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -141,12 +148,14 @@ def evaluate(
     judged = score_dataset(inspector, open_data(data, layout), evaluator, track=bars(quiet))
     for sentence in judged.left_out:
         note(quiet)(sentence)
-    evaluation = evaluator.result(calibration.threshold)
+    evaluation = evaluator.result(calibration.threshold, n_thresholds=thresholds)
     if as_json:
         print(json.dumps(evaluation.to_json()))
     elif not quiet:
         print(figures_table(evaluation))
     if output is not None:
+        words = ["blemish", "evaluate", str(part), str(data), "-o", str(output)]
+        words += ["--layout", layout] * (layout != "auto") + coarse(thresholds)
         page = write_report(
             output,
             title=f"{part.name} on {data.resolve().name}",
@@ -154,7 +163,7 @@ def evaluate(
             items=judged.items,
             views=lambda item: view(inspector, item),
             info=about(inspector.artifact),
-            command=shlex.join(["blemish", "evaluate", str(part), str(data), "-o", str(output)]),
+            command=shlex.join(words),
         )
         print(f"Report: {page}", file=sys.stderr if as_json else sys.stdout)
     if judged.unreadable:
@@ -188,6 +197,7 @@ def bench(
         list[str] | None,
         typer.Option(metavar="[NAME=]DIR", help="Score another tool's maps (TIFF), too."),
     ] = None,
+    thresholds: Thresholds = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -198,10 +208,10 @@ def bench(
     from blemish.bench.tables import markdown, problems
     from blemish.images import write_whole
 
-    read = read_suite(suite, data=data, maps=maps or [])
+    read = read_suite(suite, data=data, maps=maps or [], n_thresholds=thresholds)
     rows = run_suite(read, output, track=bars(quiet))
     words = ["blemish", "bench", str(suite), *[f"--maps={one}" for one in maps or []]]
-    foot = f"Made by `{shlex.join(words)}`, blemish {blemish.__version__}."
+    foot = f"Made by `{shlex.join(words + coarse(thresholds))}`, blemish {blemish.__version__}."
     table = markdown(read.name, rows, foot)
     write_whole(output / "table.md", table.encode())
     page = write_page(read, rows, output, foot)
@@ -255,6 +265,11 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         if "=" not in pair:
             raise ConfigError(f"--set must be followed by name=value, got '{pair}'.")
     return dict(pair.split("=", 1) for pair in pairs)
+
+
+def coarse(thresholds: int | None) -> list[str]:
+    """The option as it was given, for the line that makes a page again."""
+    return [] if thresholds is None else ["--thresholds", str(thresholds)]
 
 
 def summary(path: Path, artifact: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,31 @@ def test_other_content_is_another_cell(demo: Path, tmp_path: Path) -> None:
     second = run_suite(suite(data, method()), tmp_path / "out")[0]
     assert second["key"] != first["key"]
     assert second["figures"]["aupro_30"] != first["figures"]["aupro_30"]
+
+
+def test_coarse_thresholds_are_another_cell(
+    both: tuple[Suite, Path, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out, rows = both
+    coarse = run_suite(replace(whole, n_thresholds=99), out)
+    assert not {row["key"] for row in coarse} & {row["key"] for row in rows}
+    for new, old in zip(coarse, rows, strict=True):
+        assert (new["figures"]["n_thresholds"], old["figures"]["n_thresholds"]) == (99, None)
+        assert new["figures"]["aupro_05"] != old["figures"]["aupro_05"]
+        assert new["figures"]["pixel_auroc"] == old["figures"]["pixel_auroc"]
+    other = run_suite(replace(whole, n_thresholds=50), out)
+    assert other[0]["figures"]["aupro_05"] != coarse[0]["figures"]["aupro_05"]
+    monkeypatch.setattr(fitting, "fit_folder", None)  # both are kept, side by side
+    assert run_suite(whole, out) == rows
+    assert run_suite(replace(whole, n_thresholds=99), out) == coarse
+
+
+def test_thresholds_are_part_of_a_cell_of_maps(demo: Path, peer: Path, tmp_path: Path) -> None:
+    whole = suite(demo, MethodEntry(label="peer", maps=peer))
+    (dense,) = run_suite(whole, tmp_path / "out")
+    (coarse,) = run_suite(replace(whole, n_thresholds=99), tmp_path / "out")
+    assert coarse["figures"]["n_thresholds"] == 99
+    assert coarse["figures"]["aupro_30"] != dense["figures"]["aupro_30"]
 
 
 def test_failures_are_rows_and_are_tried_again(demo: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ RNG = np.random.default_rng(0)
 
 
 def row(method: str, category: str = "c", seed: int = 0, **figures: Any) -> dict[str, Any]:
-    whole = {**dict.fromkeys(SHOWN, 0.5), "intervals": {}, **figures}
+    whole = {**dict.fromkeys(SHOWN, 0.5), "intervals": {}, "n_thresholds": None, **figures}
     where = {"data": "d", "category": category, "method": method, "seed": seed}
     return {**where, "status": "done", "figures": whole}
 

@@ -1,9 +1,9 @@
 """The cells of a suite: what each is, the content that names it, and what running it gives.
 
 A cell is one method (or one tool's maps) on one category with one seed. Its key is a hash of all
-that its result depends on: pictures and masks byte by byte, settings, seed, and the version of
-blemish. A result is kept under its key, so that a run that was killed goes on where it was, and
-nothing is computed twice.
+that its result depends on: pictures and masks byte by byte, settings, seed, how AUPRO is measured,
+and the version of blemish. A result is kept under its key, so that a run that was killed goes on
+where it was, and nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ class Category:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One method on one category with one seed."""
+    """One method on one category with one seed. n_thresholds: how AUPRO is measured, see Suite."""
 
     category: Category
     method: MethodEntry
     seed: int
+    n_thresholds: int | None
 
     def head(self) -> dict[str, Any]:
         """What a row begins with, whatever became of the cell."""
@@ -67,7 +68,8 @@ def cells(suite: Suite) -> Iterator[Cell | dict[str, Any]]:
             for method in suite.methods:
                 # another tool's maps are what they are, whatever the seed
                 for seed in suite.seeds[:1] if method.maps else suite.seeds:
-                    yield Cell(category=place, method=method, seed=seed)
+                    coarse = suite.n_thresholds
+                    yield Cell(category=place, method=method, seed=seed, n_thresholds=coarse)
 
 
 def _categories(path: Path, entry: DataEntry) -> list[tuple[str, Path]]:
@@ -102,7 +104,9 @@ def fingerprint(dataset: Dataset) -> str:
 
 def cell_key(cell: Cell, data: str, config: dict[str, Any]) -> str:
     """Name of a cell's result. data: the data set's fingerprint; config: all settings."""
-    facts = [cell.head(), data, config, blemish.__version__, _source_hash()]
+    facts = [
+        cell.head(), cell.n_thresholds, data, config, blemish.__version__, _source_hash(),
+    ]  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -110,7 +114,7 @@ def _source_hash() -> str:
     """Hash of blemish's own code: while it is written, its version alone says too little."""
     total = hashlib.sha256()
     for file in sorted(Path(blemish.__file__).parent.rglob("*.py")):
-        if file.parent.name not in ("bench", "report"):  # they change pages, not figures
+        if file.parent.name != "report":  # it changes pages, not figures
             total.update(file.read_bytes())
     return total.hexdigest()
 

@@ -12,7 +12,7 @@ from blemish.bench.gallery import chosen, jpeg, truth
 from blemish.bench.plots import by_area, curves, share_by_size
 from blemish.bench.run import CELLS
 from blemish.bench.suite import Suite
-from blemish.bench.tables import LEGEND, SHOWN, problems, shown, tables
+from blemish.bench.tables import SHOWN, legend, problems, shown, tables
 from blemish.errors import BlemishError
 from blemish.images import write_whole
 from blemish.report.html import data_uri, template
@@ -39,7 +39,7 @@ def write_page(suite: Suite, rows: Sequence[Row], out: Path, foot: str) -> Path:
         tables=tables(rows),
         figures=SHOWN,
         shown=shown,
-        legend=LEGEND,
+        legend=legend(rows),
         problems=problems(rows),
         sheets=[_sheet(place, rows, out / CELLS) for place in _places(suite)],
         foot=foot,

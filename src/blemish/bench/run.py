@@ -137,7 +137,7 @@ def _fit(cell: Cell, dataset: Dataset) -> Found:
     judged = score_dataset(inspector, dataset, evaluator)
     scored = time.perf_counter()
     return Found(
-        evaluation=evaluator.result(calibration.threshold),
+        evaluation=evaluator.result(calibration.threshold, n_thresholds=cell.n_thresholds),
         map_of=lambda sample: inspector.score(read_image(sample.image))[0],
         seconds={"fit": fitted - start, "score": scored - fitted},
         left_out=judged.left_out,
@@ -162,7 +162,7 @@ def _maps(cell: Cell, dataset: Dataset) -> Found:
     judged = score_samples(dataset, predict, set(), evaluator := Evaluator())
     scored = time.perf_counter()
     return Found(
-        evaluation=evaluator.result(0.0),
+        evaluation=evaluator.result(0.0, n_thresholds=cell.n_thresholds),
         map_of=lambda sample: read_map(files[sample.image]),
         seconds={"score": scored - start},
         left_out=judged.left_out,

@@ -58,24 +58,30 @@ class MethodEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A grid of methods, data sets and seeds. root: what relative data paths start from."""
+    """A grid of methods, data sets and seeds. root: what relative data paths start from.
+
+    n_thresholds: None measures AUPRO over the whole curve, else between so many thresholds.
+    """
 
     name: str
     data: tuple[DataEntry, ...]
     methods: tuple[MethodEntry, ...]
     seeds: tuple[int, ...]
     root: Path
+    n_thresholds: int | None = None
 
     def path(self, entry: DataEntry) -> Path:
         """Where a data set should lie."""
         return self.root / entry.path
 
 
-def read_suite(path: Path, *, data: Path | None, maps: Sequence[str]) -> Suite:
+def read_suite(
+    path: Path, *, data: Path | None, maps: Sequence[str], n_thresholds: int | None = None
+) -> Suite:
     """A suite from a TOML file, or, from a folder, all methods on that data set.
 
     data: what relative data paths start from; None takes $BLEMISH_DATA, or the suite's own folder.
-    maps: "NAME=DIR" or "DIR" of other tools' maps, a method each.
+    maps: "NAME=DIR" or "DIR" of other tools' maps, a method each. n_thresholds: as of Suite.
     Raises ConfigError on anything that is not as the head of this file says.
     """
     if path.is_dir():
@@ -84,7 +90,8 @@ def read_suite(path: Path, *, data: Path | None, maps: Sequence[str]) -> Suite:
         environment = os.environ.get("BLEMISH_DATA")
         root = data or (Path(environment) if environment else path.parent)
         suite = _suite(_load(path), root.resolve(), path)
-    suite = replace(suite, methods=suite.methods + tuple(map(_peer, maps)))
+    methods = suite.methods + tuple(map(_peer, maps))
+    suite = replace(suite, methods=methods, n_thresholds=n_thresholds)
     labels = [entry.label for entry in suite.methods]
     if not labels or len(labels) != len(set(labels)):
         raise ConfigError(

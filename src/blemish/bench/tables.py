@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blemish.bench.cells import DONE
+from blemish.report.text import aupro_mode
 
 SHOWN = {
     "image_auroc": "image AUROC",
@@ -151,14 +152,17 @@ def markdown(name: str, rows: Sequence[Row], foot: str) -> str:
         parts += [f"## {table.title}{several}", _markdown(table)]
     if failed := problems(rows):
         parts += ["## Not measured", "\n".join(f"- {line}" for line in failed)]
-    return "\n\n".join([*parts, LEGEND, foot]) + "\n"
+    return "\n\n".join([*parts, legend(rows), foot]) + "\n"
 
 
-LEGEND = (
-    "Native pixels; AUPRO is dense. In brackets 95 % intervals: over seeds (Student's t) where they"
-    " differ, marked † over test images (bootstrap) where they do not. Rank: mean over categories,"
-    " 1 is best, by image AUROC / by AUPRO@30."
-)
+def legend(rows: Sequence[Row]) -> str:
+    """What stands below the tables: how their figures were measured."""
+    modes = {row["figures"]["n_thresholds"] for row in rows if row["status"] == DONE}
+    return (
+        f"Native pixels. {' '.join(aupro_mode(mode) for mode in modes)} In brackets 95 % intervals:"
+        " over seeds (Student's t) where they differ, marked † over test images (bootstrap) where"
+        " they do not. Rank: mean over categories, 1 is best, by image AUROC / by AUPRO@30."
+    )
 
 
 def _markdown(table: Table) -> str:

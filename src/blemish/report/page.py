@@ -17,6 +17,7 @@ from blemish.records import Mask, Pixels
 from blemish.report import plots
 from blemish.report.html import data_uri, template
 from blemish.report.overlay import RGB, as_rgb, outline
+from blemish.report.text import how_measured
 
 SHOWN = 6  # worst cases of either kind
 THUMBNAIL = (560, 480)  # largest height and width of a picture on the page
@@ -88,6 +89,7 @@ def write_report(
         explained=EXPLAINED,
         bins=BINS,
         areas=[name for name in EXPLAINED if name in LIMITS],
+        how_measured=how_measured(evaluation),
         by_area=_by_area(evaluation),
         histogram=plots.histogram(_by_kind(items), evaluation.threshold),
         roc=_roc(evaluation),

@@ -34,6 +34,10 @@ def figures_table(evaluation: Evaluation) -> str:
     for name, pair in evaluation.intervals.items():
         if pair:
             lines.append(f"{name}: {pair[0]:.3f} to {pair[1]:.3f} (95 % bootstrap)")
+    if evaluation.seg_f1 is not None:
+        lines.append(f"seg_f1 above the model's own level: {evaluation.seg_f1:.4f}")
+    if evaluation.sizes:
+        lines.append(how_measured(evaluation))
     good, defect = evaluation.counts["good"], evaluation.counts["defect"]
     lines.append(
         f"At the threshold {evaluation.threshold:.4g}:"
@@ -41,6 +45,29 @@ def figures_table(evaluation: Evaluation) -> str:
         f" {_share(evaluation.detection_rate)} of {defect} defective parts found."
     )
     return "\n".join(lines)
+
+
+def how_measured(evaluation: Evaluation) -> str:
+    """Sentences on the figures of pixels: where AUPRO's thresholds lie, and how exact all are."""
+    exact = (
+        "Every figure is exact."
+        if evaluation.mode == "exact"
+        else "There were too many pixels to keep: each figure of pixels is within"
+        f" {evaluation.error_bound:.1e} of the exact one."
+    )
+    return f"{aupro_mode(evaluation.n_thresholds)} {exact}"
+
+
+def aupro_mode(n_thresholds: int | None) -> str:
+    """A sentence on where AUPRO's thresholds lie."""
+    if n_thresholds is None:
+        return (
+            "AUPRO is dense: over the whole curve, not between a few thresholds as in many papers."
+        )
+    return (
+        f"AUPRO is coarse: between {n_thresholds} thresholds, as papers do; compare it only with"
+        " figures drawn between as many."
+    )
 
 
 def _line(name: str, row: dict[str, float | int | None] | dict[str, float | None]) -> str:
