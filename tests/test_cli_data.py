@@ -115,12 +115,14 @@ def test_doctor_with_nothing_to_say(capfd: pytest.CaptureFixture[str], demo: Pat
 def test_doctor_with_findings(
     capfd: pytest.CaptureFixture[str], twins: Path, tmp_path: Path
 ) -> None:
-    code, out, err = run(capfd, "doctor", twins, "-o", tmp_path / "page")
+    code, out, err = run(capfd, "doctor", twins, "-o", tmp_path / "page", "--layout", "mvtec")
     assert code == 1
     assert "duplicates between train and test: 1 group of the same picture" in out
     assert "    test/good/900.jpg = train/good/003.jpg\n" in out
     assert "Move all pictures of one part to the same side" in out
     assert out.splitlines()[-1] == f"Page: {tmp_path / 'page' / 'doctor.html'}"
+    page = (tmp_path / "page" / "doctor.html").read_text(encoding="utf-8")
+    assert "--layout mvtec</pre>" in page
     assert err == ""
 
 

@@ -63,8 +63,9 @@ def doctor(
         found = len(checkup.findings)
         print(f"{checkup.images} pictures, {found} finding{'s' * (found != 1)}.")
     if output is not None:
-        command = shlex.join(["blemish", "data", "doctor", str(data), "-o", str(output)])
-        page = write_checkup(output, checkup, command=command)
+        words = ["blemish", "data", "doctor", str(data), "-o", str(output)]
+        words += ["--layout", layout] * (layout != "auto")
+        page = write_checkup(output, checkup, command=shlex.join(words))
         print(f"Page: {page}", file=sys.stderr if as_json else sys.stdout)
     if checkup.findings:
         raise typer.Exit(FOUND)

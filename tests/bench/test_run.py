@@ -215,9 +215,25 @@ def test_maps_that_do_not_fit_fail_their_cell(demo: Path, peer: Path, tmp_path: 
     (row,) = run_suite(suite(demo, entry), tmp_path / "out")
     assert row["status"] == "failed"
     assert re.search("size 300 x 360, but is 5 x 6", row["reason"])
+    assert "cv2.resize(map, (360, 300))" in row["reason"]  # OpenCV's sizes are (W, H)
     (peer / "test" / "crack" / "000.tiff").unlink()
     (row,) = run_suite(suite(demo, entry), tmp_path / "out")
     assert "crack/000.jpg' must have its map at" in row["reason"]
+
+
+def test_a_tree_of_other_names_is_told_with_what_is_there(
+    demo: Path, peer: Path, tmp_path: Path
+) -> None:
+    (row,) = run_suite(suite(demo, MethodEntry(label="peer", maps=peer / "test")), tmp_path / "out")
+    assert row["status"] == "failed"
+    place = peer / "test" / "test" / "contamination" / "000.tiff"
+    assert f"must have its map at '{place}'" in row["reason"]
+    assert "of the 10 TIFF files" in row["reason"]
+    assert "such as 'contamination/000.tiff'" in row["reason"]
+    (tmp_path / "empty").mkdir()
+    empty = MethodEntry(label="peer", maps=tmp_path / "empty")
+    (row,) = run_suite(suite(demo, empty), tmp_path / "out")
+    assert "of the 0 TIFF files" in row["reason"]
 
 
 # the page

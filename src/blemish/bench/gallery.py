@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from blemish.data import Dataset
@@ -13,10 +12,11 @@ from blemish.errors import ImageError
 from blemish.images import read_image, read_mask, write_whole
 from blemish.metrics.evaluation import Evaluation
 from blemish.records import Map, Sample
+from blemish.report.html import small_jpeg
 from blemish.report.overlay import RGB, as_rgb, heat, outline
 
 SHOWN = 6  # images a category
-HEIGHT, WIDTH = 150, 240  # pixels of a picture, at most
+LARGEST = (150, 240)  # height and width of a picture, at most
 QUIET = 0.998  # share of a good picture's pixels that stay without heat
 TRUTH = (57, 211, 83)  # green, as in the report
 
@@ -56,7 +56,7 @@ def write_gallery(
     level = sizes.detection.level if sizes and sizes.detection else low
     for number, sample, map in maps:
         picture = heat(as_rgb(read_image(sample.image)), map, (low, max(level, low)))
-        write_whole(folder / f"{number}.jpg", jpeg(picture))
+        write_whole(folder / f"{number}.jpg", small_jpeg(picture, LARGEST))
 
 
 def truth(sample: Sample) -> RGB:
@@ -66,12 +66,3 @@ def truth(sample: Sample) -> RGB:
         return picture
     size = (picture.shape[0], picture.shape[1])
     return outline(picture, read_mask(sample.mask, size), TRUTH)
-
-
-def jpeg(picture: RGB) -> bytes:
-    """A small JPEG of a picture."""
-    scale = min(HEIGHT / picture.shape[0], WIDTH / picture.shape[1], 1.0)
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
-    return data.tobytes()

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from blemish.bench.cells import DONE, Category, Cell, cells, dataset_of
-from blemish.bench.gallery import chosen, jpeg, truth
+from blemish.bench.gallery import LARGEST, chosen, truth
 from blemish.bench.plots import by_area, curves, share_by_size
 from blemish.bench.run import CELLS
 from blemish.bench.suite import Suite
 from blemish.bench.tables import SHOWN, legend, problems, shown, tables
 from blemish.errors import BlemishError
 from blemish.images import write_whole
-from blemish.report.html import data_uri, template
+from blemish.report.html import data_uri, small_jpeg, template
 
 Row = Mapping[str, Any]
 
@@ -83,7 +83,7 @@ def _gallery(
     found = []
     for number, sample in enumerate(chosen(dataset_of(place))):
         try:
-            picture = jpeg(truth(sample))
+            picture = small_jpeg(truth(sample), LARGEST)
         except BlemishError:
             continue  # unreadable: told among the problems of its cells
         files = {m: kept / row["key"] / f"{number}.jpg" for m, row in rows.items()}

@@ -154,7 +154,8 @@ def _maps(cell: Cell, dataset: Dataset) -> Found:
         if map.shape != size:
             raise ShapeError(
                 f"map '{files[sample.image]}' must have its image's size {size[0]} x {size[1]}, but"
-                f" is {map.shape[0]} x {map.shape[1]}. Let its tool write native pixels."
+                f" is {map.shape[0]} x {map.shape[1]}. Resize it where it is written, as its tool"
+                f" would: cv2.resize(map, ({size[1]}, {size[0]})); see docs/bench.md."
             )
         return map, float(map.max())
 
@@ -186,10 +187,13 @@ def maps_of(cell: Cell, dataset: Dataset) -> dict[Path, Path]:
         tries = [place.with_suffix(suffix) for suffix in (".tiff", ".tif", ".map.tiff")]
         file = next((one for one in tries if one.is_file()), None)
         if file is None:
+            there = list(map_files(top))
+            example = f", such as '{there[0]}'" if there else ""
             raise DataError(
-                f"'{sample.image}' must have its map at '{tries[0]}', but there is none."
-                f" Write a float32 TIFF of the image's own size for each of the"
-                f" {len(dataset.test)} test images."
+                f"'{sample.image}' must have its map at '{tries[0]}', but of the {len(there)} TIFF"
+                f" files below '{top}'{example}, none is. Write a float32 TIFF of the image's own"
+                f" size for each of the {len(dataset.test)} test images, with the folders that the"
+                " images have below the data set."
             )
         found[sample.image] = file
     return found

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
-
-import cv2
-import jinja2
-import numpy as np
 
 from blemish.data.checks import Finding
 from blemish.data.doctor import Checkup
 from blemish.errors import ImageError
 from blemish.images import read_image, write_whole
+from blemish.report.html import data_uri, small_jpeg, template
 from blemish.report.overlay import as_rgb
 
 GROUPS, MEMBERS, SINGLES = 12, 6, 24  # shown of a finding: groups, pictures of each, lone pictures
@@ -43,7 +39,7 @@ def write_checkup(folder: str | Path, checkup: Checkup, *, command: str) -> Path
     command: command line that makes this page again. Raises DataError if it cannot be written.
     """
     shelves = [_shelf(finding, checkup.root) for finding in checkup.findings]
-    text = _template().render(
+    text = template("checkup.html").render(
         title=checkup.root.resolve().name,
         checkup=checkup,
         layout=checkup.data.layout if checkup.data else None,
@@ -79,21 +75,4 @@ def _tile(path: Path, root: Path) -> Tile:
         picture = as_rgb(read_image(path))
     except ImageError:
         return Tile(name=name, source=None)
-    height, width = picture.shape[:2]
-    scale = min(TILE[0] / height, TILE[1] / width, 1.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
-    encoded = base64.b64encode(data.tobytes()).decode("ascii")
-    return Tile(name=name, source=f"data:image/jpeg;base64,{encoded}")
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names of files and folders are anyone's
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("checkup.html")
+    return Tile(name=name, source=data_uri(small_jpeg(picture, TILE)))

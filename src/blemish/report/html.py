@@ -5,7 +5,11 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+import cv2
 import jinja2
+import numpy as np
+
+from blemish.report.overlay import RGB
 
 NOTHING = "–"
 
@@ -22,6 +26,16 @@ def template(name: str) -> jinja2.Template:
     environment.filters["percent"] = _percent
     environment.filters["figure"] = lambda value: NOTHING if value is None else f"{value:.3f}"
     return environment.get_template(name)
+
+
+def small_jpeg(picture: RGB, largest: tuple[int, int]) -> bytes:
+    """A picture, (H, W, 3) RGB, as a JPEG of at most `largest` (H, W); never enlarged."""
+    height, width = picture.shape[:2]
+    scale = min(largest[0] / height, largest[1] / width, 1.0)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
+    return data.tobytes()
 
 
 def data_uri(jpeg: bytes) -> str:
