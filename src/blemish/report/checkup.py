@@ -18,10 +18,11 @@ TILE = (120, 152)  # largest height and width of a thumbnail
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One thumbnail. source: a data URI; None if the file cannot be shown."""
+    """One thumbnail. source: a data URI; None where words stand instead."""
 
     name: str
     source: str | None
+    instead: str = "no picture"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,8 @@ def _shelf(finding: Finding, root: Path) -> Shelf:
 def _tiles(group: tuple[Path, ...], root: Path) -> tuple[Tile, ...]:
     tiles = [_tile(path, root) for path in group[:MEMBERS]]
     rest = len(group) - len(tiles)
-    return (*tiles, Tile(name=f"and {rest} more", source=None)) if rest else tuple(tiles)
+    more = Tile(name="", source=None, instead=f"and {rest} more")
+    return (*tiles, more) if rest else tuple(tiles)
 
 
 def _tile(path: Path, root: Path) -> Tile:
