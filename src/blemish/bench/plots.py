@@ -72,7 +72,7 @@ def _axes(by_method: Mapping[str, Any]) -> tuple[Any, Any]:
     rows = -(-len(by_method) // 2)
     figure = new_figure(3.9, 3.3 + 0.2 * rows)
     height = figure.get_figheight()
-    axes = figure.add_axes((0.2, 0.55 / height, 0.76, (2.65) / height))
+    axes = figure.add_axes((0.2, 0.55 / height, 0.73, 2.65 / height))
     for number, (colour, name) in enumerate(zip(_colours(by_method), by_method, strict=True)):
         x, y = 0.5 * (number % 2), 1.04 + 0.075 * (number // 2)
         shown = name if len(name) <= 20 else name[:19] + "…"
