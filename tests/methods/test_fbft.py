@@ -311,7 +311,6 @@ def test_the_paper_preset_runs_on_a_small_vit(
     assert 0 <= again.inspect(image).score <= 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("students", "names"), IDLE.items())
 def test_settings_without_an_effect_are_refused(students: str, names: tuple[str, ...]) -> None:
     for name in names:
@@ -320,6 +319,7 @@ def test_settings_without_an_effect_are_refused(students: str, names: tuple[str,
             configure(FbftConfig(), {"students": students, name: twice})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [56, 98])
 def test_the_paper_preset_runs_end_to_end(
     demo: Path, random_vit: Path, tmp_path: Path, size: int

@@ -20,6 +20,7 @@ from blemish.metrics import (
     pixel_f1_max,
     pro_curve,
 )
+from blemish.metrics.ranking import Floats
 from blemish.metrics.regions import PLOT_POINTS
 from blemish.records import Map, Mask
 
@@ -47,8 +48,11 @@ def brute_pro(
 
 
 def brute_aupro(maps: list[Map], masks: list[Mask], limit: float) -> float:
+    return brute_area(*brute_pro(maps, masks), limit)
+
+
+def brute_area(fpr: Floats, pro: Floats, limit: float) -> float:
     """Trapezoids up to limit; the last one is cut on its straight line."""
-    fpr, pro = brute_pro(maps, masks)
     area = 0.0
     for k in range(1, fpr.size):
         if fpr[k] > limit:
