@@ -129,9 +129,11 @@ def settle(
     before = image[place.inside]
     after = np.clip(np.rint(painted), 0, white(image)).astype(image.dtype)
     change = np.abs(after.astype(np.float32) - before).max(axis=2)
+    limit = max(VISIBLE * own_range(image), 0.5)
+    seen = change > limit
     if grain > 1:
-        change = _field(cv2.blur(change, (grain, grain), borderType=cv2.BORDER_REFLECT))
-    seen = change > max(VISIBLE * own_range(image), 0.5)
+        near = cv2.dilate((change > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        seen = near & (cv2.blur(change, (grain, grain), borderType=cv2.BORDER_REFLECT) > limit)
     if seen.sum() < least:
         return None
     altered, mask = image.copy(), np.zeros(image.shape[:2], np.bool_)
