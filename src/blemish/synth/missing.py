@@ -25,7 +25,7 @@ from blemish.synth.brush import (
     soft,
     window,
 )
-from blemish.synth.foreground import foreground
+from blemish.synth.part import find_part
 
 _REACH = 2.6  # radii that an irregular shape stays within
 _TELLING = 0.12  # of the image's own range that a gap must change on average: else all looks alike
@@ -65,15 +65,14 @@ def missing(
         SynthError: no draw could be seen.
     """
     check(image, points, where)
-    part = foreground(image)
-    edge = _edge(part) if where is None else _edge(part) & where
-    chipped = edge if np.count_nonzero(edge) >= _EDGE else None
+    part = find_part(image)
+    edge = None if part is None else _edge(part, where)
     levels = own_range(image)
 
     def draw() -> Altered | None:
         radius = max(3.0, drawn(config.radius, rng) * min(image.shape[:2]))
-        if chipped is not None and rng.random() < config.chips:
-            altered = _chip(image, part, chipped, radius, rng)
+        if part is not None and edge is not None and rng.random() < config.chips:
+            altered = _chip(image, part, edge, radius, rng)
         elif rng.random() < 0.5:
             altered = _gap(image, where, radius, levels, rng)
         else:
@@ -86,12 +85,14 @@ def missing(
     return attempt("missing piece", draw)
 
 
-def _edge(part: Mask) -> Mask:
-    """Pixels of the part that touch its background; the image's border is none."""
-    inner = cv2.erode(
-        part.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(part & (inner == 0))
+def _edge(part: Mask, where: Mask | None) -> Mask | None:
+    """Pixels of the part next to its background and to where a defect may lie; None if too few."""
+    kernel = np.ones((3, 3), np.uint8)
+    inner = cv2.erode(part.astype(np.uint8), kernel, borderType=cv2.BORDER_REPLICATE)
+    edge = part & (inner == 0)
+    if where is not None:
+        edge &= where
+    return edge if np.count_nonzero(edge) >= _EDGE else None
 
 
 def _chip(
@@ -137,8 +138,8 @@ def _pit(
     place = _placed(image, where, 0.7 * radius, rng)
     shape = _jagged(place, max(2.5, 0.7 * radius), rng)
     before = image[place.inside].astype(np.float32)
-    amount = contrast(image[place.inside], levels) * rng.uniform(0.5, 1.6)
     lighter = rng.random() < 0.35
+    amount = contrast(image[place.inside], levels) * rng.uniform(0.5, 0.9 if lighter else 1.6)
     # Broken material is rougher than the surface, and one of its walls lies in shadow.
     rough = clouds(place.size, max(1.2, radius / 16), rng) + clouds(place.size, radius / 4, rng)
     rough *= np.float32(0.13 * amount)
@@ -168,14 +169,12 @@ def _mirrored(pixels: Field, source: npt.NDArray[Any]) -> Field:
     nearest = cv2.distanceTransformWithLabels(
         (~source).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )[1]
-    rows, columns = np.nonzero(source)
     places = np.zeros((int(nearest.max()) + 1, 2), np.intp)
-    places[nearest[rows, columns]] = np.stack([rows, columns], axis=1)
+    places[nearest[source]] = np.argwhere(source)
     border = places[nearest]
     v, u = np.indices(source.shape)
     beyond_v = np.clip(2 * border[..., 0] - v, 0, source.shape[0] - 1)
     beyond_u = np.clip(2 * border[..., 1] - u, 0, source.shape[1] - 1)
     good = source[beyond_v, beyond_u]
-    return pixels[
-        np.where(good, beyond_v, border[..., 0]), np.where(good, beyond_u, border[..., 1])
-    ]
+    rows = np.where(good, beyond_v, border[..., 0])
+    return np.asarray(pixels[rows, np.where(good, beyond_u, border[..., 1])], np.float32)
