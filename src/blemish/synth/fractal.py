@@ -9,11 +9,9 @@ import cv2
 import numpy as np
 
 from blemish.clouds import Cloud
-from blemish.errors import SynthError
 from blemish.records import Mask, Pixels
 from blemish.synth.base import (
     TRIES,
-    VISIBLE,
     Altered,
     check,
     require,
@@ -24,9 +22,9 @@ from blemish.synth.base import (
 from blemish.synth.colours import Light, jitter
 from blemish.synth.foreground import foreground, shorter_side
 from blemish.synth.ifs import fractal_mask
+from blemish.synth.patches import lay, nothing_seen, overlap
 
 _SMALLEST = 4  # px a side of a patch
-_LEAST = 4  # px that must visibly change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +95,7 @@ def fractal(
         altered = places and _pasted(image, points, *places, top, config, rng)
         if altered:
             return altered
-    raise SynthError(
-        f"a fractal must visibly change at least {_LEAST} pixels, but none of {TRIES} draws did on"
-        f" this image{' and had room on the part' if config.on_object else ''}. Take another image,"
-        " kind or seed, or allow more places with where."
-    )
+    raise nothing_seen("fractal", " and had room on the part" if config.on_object else "")
 
 
 def _places(
@@ -159,7 +153,7 @@ def _pasted(
     patch = image[source[0] : source[0] + side, source[1] : source[1] + side]
     light = _recoloured(patch.astype(np.float32) / np.float32(top), config.jitter, rng)
     light, shape = _turned(light, fractal_mask(side, rng), config.rotation, rng)
-    inside, seen = _overlap(target, side, image.shape[:2])
+    inside, seen = overlap(target, shape.shape, image.shape[:2])
     rims = tuple(round(config.rim * long) for long in image.shape[:2])
     place, pads = _around(inside, rims, image.shape[:2])
     before = image[place]
@@ -172,13 +166,7 @@ def _pasted(
     if rng.random() < config.noise_chance:
         noise = rng.standard_normal(mask.shape, np.float32) * np.float32(config.noise * top)
         after += (mask * noise)[..., None]  # the same on all colours
-    done = np.clip(np.rint(after), 0, top).astype(image.dtype)
-    change = np.abs(done.astype(np.float32) - before).max(axis=2)
-    if (change > VISIBLE * top).sum() < _LEAST:
-        return None
-    altered, marked = image.copy(), np.zeros(image.shape[:2], np.bool_)
-    altered[place], marked[place] = done, mask
-    return Altered(image=altered, points=None if points is None else points.copy(), mask=marked)
+    return lay(image, points, place, after, mask)
 
 
 def _recoloured(light: Light, most: float, rng: np.random.Generator) -> Light:
@@ -206,17 +194,6 @@ def _turned(
     whole = np.ones((side, side), np.uint8)
     covered = cv2.warpAffine(whole, turn, (side, side), flags=cv2.INTER_NEAREST)
     return np.asarray(rotated, np.float32).reshape(light.shape), shape & (covered > 0)
-
-
-def _overlap(
-    corner: tuple[int, int], side: int, size: tuple[int, int]
-) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where in the image a square lies, and which part of the square that is."""
-    first = [max(0, at) for at in corner]
-    last = [min(long, at + side) for at, long in zip(corner, size, strict=True)]
-    inside = (slice(first[0], last[0]), slice(first[1], last[1]))
-    y, x = corner
-    return inside, (slice(first[0] - y, last[0] - y), slice(first[1] - x, last[1] - x))
 
 
 def _around(
