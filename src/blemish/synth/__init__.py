@@ -8,10 +8,14 @@ from typing import Any
 
 from blemish.errors import ConfigError
 from blemish.synth.base import Altered, Maker
+from blemish.synth.cutpaste import cutpaste
+from blemish.synth.fractal import fractal
 from blemish.synth.missing import missing
+from blemish.synth.perlin import perlin
 from blemish.synth.relief import bump, dent, hole, scratch3d
 from blemish.synth.stains import blur, scorch, stain
 from blemish.synth.strokes import crack, scratch
+from blemish.synth.transplant import transplant
 
 __all__ = ["FLAT", "MAKERS", "RELIEF", "Altered", "Maker", "maker", "settings_of"]
 
@@ -22,6 +26,10 @@ MAKERS: dict[str, Maker] = {
     "scorch": scorch,
     "blur": blur,
     "missing": missing,
+    "fractal": fractal,
+    "perlin": perlin,
+    "cutpaste": cutpaste,
+    "transplant": transplant,
     "dent": dent,
     "bump": bump,
     "hole": hole,

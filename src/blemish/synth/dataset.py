@@ -196,7 +196,7 @@ def _copy(work: _Work, sample: Sample, split: str, number: int) -> None:
     if not work.solid:
         return
     points = _place(work, split, "good", "points", f"{number:03}.tiff")
-    _write(points, read_bytes(sample.points) if sample.points else _tiff(read_cloud(sample)))
+    _write(points, read_bytes(sample.points) if sample.points else tiff(read_cloud(sample)))
     if split == "test":  # other tools expect a mask, all black, of good parts, too
         black = np.zeros(read_image(sample.image).shape[:2], np.uint8)
         _write(_place(work, split, "good", "mask", f"{number:03}.png"), encoded(black))
@@ -228,7 +228,7 @@ def _add(work: _Work, held: Sequence[Sample], kind: str, number: int) -> None:
         _write(_place(work, "test", kind, "mask", name), encoded(mask))
         if altered.points is not None:
             points_path = _place(work, "test", kind, "points", f"{number:03}.tiff")
-            _write(points_path, _tiff(altered.points))
+            _write(points_path, tiff(altered.points))
         area = int(np.count_nonzero(altered.mask))
         told = _told(work, path, kind, sample)
         work.pictures.append({**told, "stream": stream, "area_px": area})
@@ -272,7 +272,8 @@ def encoded(pixels: npt.NDArray[Any]) -> bytes:
     return data.tobytes()
 
 
-def _tiff(points: Cloud) -> bytes:
+def tiff(points: Cloud) -> bytes:
+    """(H, W, 3) points as a TIFF that read_points reads, bit for bit."""
     # OpenCV takes x, y, z for red, green, blue, as read_points does.
     _, data = cv2.imencode(".tiff", np.ascontiguousarray(points[..., ::-1]))
     return data.tobytes()
