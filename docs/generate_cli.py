@@ -10,7 +10,10 @@ from blemish.cli import app
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 96  # characters a line of help
-VERBS = ("fit", "inspect", "evaluate", "info", "bench", "demo", "data", "data info", "data doctor")
+VERBS = (
+    "fit", "inspect", "evaluate", "info", "bench", "synth", "demo", "data", "data info",
+    "data doctor",
+)  # fmt: skip
 
 
 def page() -> str:

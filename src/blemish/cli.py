@@ -20,6 +20,7 @@ import typer
 import blemish
 from blemish.cli_data import app as data_app
 from blemish.cli_parts import FAILED, FOUND, INCOMPLETE, STOPPED, Json, Quiet, bars, note
+from blemish.cli_synth import synth
 from blemish.errors import BlemishError, ConfigError, needs_extra
 from blemish.track import silent
 
@@ -222,6 +223,9 @@ def bench(
     if failed := problems(rows):
         note(quiet)(f"{len(failed)} of {len(rows)} were not measured; the tables say why.")
         raise typer.Exit(INCOMPLETE)
+
+
+app.command()(synth)
 
 
 @app.command()

@@ -27,11 +27,12 @@ from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES, Frame
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
-from blemish.methods.base import Config, Method, as_json, configure
+from blemish.methods.base import Config, Method, as_json
 from blemish.nets.features import Fact, Features, extract
 from blemish.nets.weights import BACKBONES, find_weights
 from blemish.records import Map
 from blemish.runtime import Inspector, session
+from blemish.settings import configure
 from blemish.track import Track, silent
 
 FEWEST = 4  # good images; fewer cannot be split in any useful way

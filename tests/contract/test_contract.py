@@ -24,12 +24,13 @@ from blemish.errors import ConfigError, NotFittedError
 from blemish.fitting import backbone_graph, choose, fit_folder
 from blemish.images import read_image
 from blemish.methods import METHODS
-from blemish.methods.base import as_json, configure
+from blemish.methods.base import as_json
 from blemish.nets.features import Features, extract
 from blemish.nets.frozen import Frozen
 from blemish.nets.weights import find_weights
 from blemish.records import Pixels
 from blemish.runtime import Inspector
+from blemish.settings import configure
 from blemish.track import silent
 
 SIZE = 64

@@ -18,7 +18,6 @@ import blemish
 import blemish.runtime
 from blemish.errors import ConfigError, WeightsError
 from blemish.fitting import fit_folder
-from blemish.methods.base import configure
 from blemish.methods.fbft import (
     IDLE,
     Fbft,
@@ -30,6 +29,7 @@ from blemish.methods.fbft import (
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places
 from blemish.nets.weights import BACKBONES
+from blemish.settings import configure
 
 Array = npt.NDArray[np.float64]
 VIT = "vit_base_patch14_reg4_dinov2"

@@ -16,8 +16,8 @@ from blemish.images import IMAGE_SUFFIXES
 
 # Network drives of one maker keep thumbnails in a folder of this name, and they end in .jpg.
 _THUMBNAILS = "@eaDir"
-# What `inspect -o` leaves behind, perhaps among the photographs.
-_OURS = (".overlay.png", ".map.tiff")
+# What `inspect -o` and `synth` leave behind, perhaps among the photographs.
+_OURS = (".overlay.png", ".map.tiff", "contact-sheet.png")
 # Masks of MVTec AD's layout: not photographs, though they are images.
 _MASKS = "ground_truth"
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from blemish.clouds import Cloud
-from blemish.errors import ShapeError
+from blemish.errors import ConfigError, ShapeError
 from blemish.records import Mask, Pixels
 
 SMALLEST = 16  # px a side; in less there is no room for a defect and something around it
 TRIES = 20  # draws of one defect before a maker says that the image allows none
+VISIBLE = 0.02  # of the image's own range: what changes less does not count as changed
 
 Maker = Callable[..., "Altered"]
 
@@ -60,6 +61,49 @@ def check(image: Pixels, points: Cloud | None, where: Mask | None) -> None:
             "where must be True for at least one pixel, but is False everywhere."
             " Give None to allow defects in the whole image."
         )
+
+
+def require(holds: bool, name: str, must_be: str, got: object) -> None:
+    """Raises ConfigError unless a setting of a maker is in order. name: "scratch.width"."""
+    if not holds:
+        raise ConfigError(f"{name} must be {must_be}, but is {got}. Change it with --set {name}=…")
+
+
+def require_range(name: str, got: tuple[float, float], least: float, most: float) -> None:
+    """Raises ConfigError unless a setting is two numbers (from, to) with least ≤ from ≤ to ≤ most.
+
+    >>> require_range("scratch.width", (0.01, 0.02), 0, 1)
+    """
+    sound = len(got) == 2 and least <= got[0] <= got[1] <= most
+    require(sound, name, f"two numbers from {least:g} to {most:g}, the smaller first", got)
+
+
+def own_range(image: Pixels) -> float:
+    """What strengths are shares of: how far the image's values spread, in its own levels.
+
+    From the 0.5th to the 99.5th percentile, but at least 1/16 of the brightest value and 8 levels,
+    so that an even surface gets defects, too. A camera that writes 12 bits into 16 has the range
+    of 12 bits.
+
+    >>> own_range(np.full((20, 20, 1), 160, np.uint8))
+    10.0
+    """
+    step = max(1, min(image.shape[:2]) // 256)  # 65,000 pixels tell the percentiles of millions
+    low, high = np.percentile(image[::step, ::step], (0.5, 99.5))
+    return float(max(high - low, float(image.max()) / 16, 8.0))
+
+
+def white(image: Pixels) -> int:
+    """The largest value that the camera could have written: 255, or for 16 bits the smallest of
+    1023, 4095, 16383 and 65535 that the image stays below.
+
+    >>> white(np.full((20, 20, 1), 3000, np.uint16))
+    4095
+    """
+    if image.dtype == np.uint8:
+        return 255
+    brightest = int(image.max())
+    return next(white for white in (1023, 4095, 16383, 65535) if brightest <= white)
 
 
 def _fits(name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic]) -> None:
