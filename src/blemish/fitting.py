@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
 import torch
 
 from blemish.artifact import Artifact
@@ -38,6 +40,7 @@ from blemish.track import Track, silent
 FEWEST = 4  # good images; fewer cannot be split in any useful way
 FOLDS = 5
 FEW = 40  # good images up to which each is left out by itself
+FEW_FITS = 3  # folds of so few, where a fit takes minutes
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
@@ -69,7 +72,8 @@ def fit_folder(
         kind, config, good, false_alarms=false_alarms, seed=seed, track=track
     )
     graph = join(backbone, head, tap_names(config))
-    check_join(graph, head, frame.to_model(read_image(good.paths[0])), good.features.batch([0]))
+    first = feed(session(head), good.features, 0)
+    check_join(graph, head, frame.to_model(read_image(good.paths[0])), first)
     trim(cache_folder())
     about = describe(config, method, preset, seed)
     about["data"] = summary(data, len(paths), good, fitted)
@@ -199,10 +203,12 @@ def learn(
 
     A fifth of more than 40 is held out when that is enough to express the rate asked for.
     Otherwise every part is scored by a model fitted without its fifth (up to 40 parts without it
-    alone: a model of fewer parts would score too high), and the final model is fitted on all.
+    alone: a model of fewer parts would score too high; or its third, where a fit takes minutes),
+    and the final model is fitted on all.
     """
     order = np.random.default_rng(seed).permutation(len(good.paths))
-    count = len(order) if len(order) <= FEW else FOLDS
+    few = FEW_FITS if kind.trained else len(order)
+    count = few if len(order) <= FEW else FOLDS
     folds = [sorted(fold.tolist()) for fold in np.array_split(order, count)]
 
     def rest(fold: list[int]) -> GoodParts:
@@ -228,20 +234,37 @@ def head_graph(
     kind: type[Method], config: Config, features: Features, *, seed: int, track: Track
 ) -> bytes:
     """Fits the method and exports its head. Raises ExportError unless the runtime agrees."""
-    head = kind(config).fit(features, seed=seed, track=track).head().eval()
-    taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
-    graph = to_onnx(head, taps, tap_names(config), ["map"], {})
-    check_parity(head, graph, dict(zip(tap_names(config), taps, strict=True)))
+    method = kind(config).fit(features, seed=seed, track=track)
+    head = method.head().eval()
+    names = ["image"] * method.sees_image + tap_names(config)
+    first = {name: torch.from_numpy(grid) for name, grid in inputs(names, features, 0).items()}
+    graph = to_onnx(head, tuple(first.values()), names, ["map"], {})
+    check_parity(head, graph, first)
     return graph
+
+
+def inputs(names: list[str], features: Features, index: int) -> dict[str, npt.NDArray[np.float32]]:
+    """What a head takes of one image: its taps and, by the name of "image", what they are of."""
+    taps = iter(features.batch([index]))
+
+    def image() -> npt.NDArray[np.float32]:
+        return features.origin.frame.to_model(read_image(features.origin.paths[index]))
+
+    return {name: image() if name == "image" else next(taps) for name in names}
 
 
 def native_maps(head: bytes, good: GoodParts) -> Iterator[Map]:
     """Maps at the images' own sizes, by the runtime from the features at hand."""
     run = session(head)
-    names = [tap.name for tap in run.get_inputs()]
     for index, fact in enumerate(good.facts):
-        grid = run.run(None, dict(zip(names, good.features.batch([index]), strict=True)))[0]
+        grid = run.run(None, feed(run, good.features, index))[0]
         yield good.frame.to_native(grid, fact.size)
+
+
+def feed(
+    head: ort.InferenceSession, features: Features, index: int
+) -> dict[str, npt.NDArray[np.float32]]:
+    return inputs([entry.name for entry in head.get_inputs()], features, index)
 
 
 def tap_names(config: Config) -> list[str]:

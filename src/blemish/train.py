@@ -1,59 +1,163 @@
-"""The training loop, read top to bottom: batches, loss, step, log, stop."""
+"""The training loop, read top to bottom: batches, loss, step, log, checkpoint, stop.
+
+Every batch is a function of its step, so that a training which was killed goes on to the bit as if
+nothing had happened.
+"""
 
 from __future__ import annotations
 
+import io
+import math
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from blemish.cache import keep
 from blemish.errors import DataError
-from blemish.nets.features import Array, Features
+from blemish.nets.features import cores
 from blemish.track import Track
+
+Batch = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How long and how fast.
+
+    steps: at most. rate: of AdamW, above 0. decay: of its weights, 0 or more (0 is Adam).
+    cosine: whether the rate rises over the first tenth of the steps and falls to 0 at the last.
+    check: steps between checkpoints, and between looks at `loss_unseen`. patience: looks
+        without a new best after which training stops; 0 never stops and keeps the last step.
+    """
+
+    steps: int
+    rate: float
+    decay: float = 0.0
+    cosine: bool = False
+    check: int = 100
+    patience: int = 0
+
+    def rate_at(self, step: int) -> float:
+        if not self.cosine:
+            return self.rate
+        rise = max(1, self.steps // 10)
+        if step < rise:
+            return self.rate * (step + 1) / rise
+        done = (step - rise) / max(1, self.steps - rise)
+        return self.rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def train(
     net: nn.Module,
-    loss_of: Callable[[tuple[Tensor, ...]], Tensor],
-    features: Features,
+    loss_of: Callable[[Batch], Tensor],
+    batch_of: Callable[[int], Batch],
+    plan: Plan,
     *,
-    epochs: int,
-    batch: int,
-    rate: float,
-    seed: int,
     track: Track,
+    loss_unseen: Callable[[], float] | None = None,
+    checkpoint: Path | None = None,
 ) -> list[float]:
-    """Trains with Adam at a constant rate, in place; the last epoch is kept.
+    """Trains in place; with patience, the step of least `loss_unseen` is kept, else the last.
 
-    loss_of: (B, C, h', w') taps → scalar loss. Returns the mean loss of each epoch.
-    Raises DataError if the loss stops being a number.
+    batch_of: step → batch, called ahead from other threads. loss_of: batch → scalar loss.
+    checkpoint: file that is written as training goes on, taken up if it is there, and removed at
+    the end. Returns the loss of each step. Raises DataError if the loss stops being a number.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    net.to(device).train()
-    optimiser = torch.optim.Adam(net.parameters(), lr=rate)
-    order = np.random.default_rng(seed)
-    losses: list[list[float]] = [[] for _ in range(epochs)]
-    steps = epochs * -(-len(features) // batch)
-    for epoch, taps in track(_shuffled(features, epochs, batch, order), "Training", steps):
-        loss = loss_of(tuple(torch.from_numpy(tap).to(device) for tap in taps))
+    net.to(device)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=plan.rate, weight_decay=plan.decay)
+    losses: list[float] = []
+    looks: list[float] = []
+    best = _state(net)
+    if checkpoint is not None and checkpoint.is_file():
+        losses, looks, best = _take_up(checkpoint, net, optimiser)
+    todo = range(len(losses), 0 if _tired(looks, plan) else plan.steps)
+    for step, batch in track(_ahead(batch_of, todo), "Training", len(todo)):
+        net.train()
+        for group in optimiser.param_groups:
+            group["lr"] = plan.rate_at(step)
+        loss = loss_of(tuple(part.to(device) for part in batch))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        losses[epoch].append(loss.item())
-        if not np.isfinite(losses[epoch][-1]):
-            raise DataError(
-                f"the training loss must stay a number, but became {loss.item()} in epoch {epoch}."
-                " Lower the rate (--set rate=…) or look for broken images."
-            )
+        losses.append(loss.item())
+        _refuse_no_number(losses[-1], step)
+        if (step + 1) % plan.check and step + 1 < plan.steps:
+            continue
+        if plan.patience and loss_unseen is not None:
+            looks.append(_look(net, loss_unseen))
+            if looks[-1] == min(looks):
+                best = _state(net)
+        if checkpoint is not None:
+            _write(checkpoint, net, optimiser, (losses, looks, best))
+        if _tired(looks, plan):
+            break
+    if looks:
+        net.load_state_dict(best)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     net.to("cpu").eval()
-    return [float(np.mean(epoch)) for epoch in losses]
+    return losses
 
 
-def _shuffled(
-    features: Features, epochs: int, batch: int, order: np.random.Generator
-) -> Iterator[tuple[int, tuple[Array, ...]]]:
-    for epoch in range(epochs):
-        indices = order.permutation(len(features))
-        for start in range(0, len(indices), batch):
-            yield epoch, features.batch(indices[start : start + batch].tolist())
+def _look(net: nn.Module, loss_unseen: Callable[[], float]) -> float:
+    net.eval()
+    with torch.no_grad():
+        return loss_unseen()
+
+
+def _tired(looks: list[float], plan: Plan) -> bool:
+    """Whether the last `patience` looks brought nothing better."""
+    return bool(looks) and len(looks) - 1 - looks.index(min(looks)) >= plan.patience > 0
+
+
+def _refuse_no_number(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise DataError(
+            f"the training loss must stay a number, but became {loss} in step {step}."
+            " Lower the rate (--set rate=…) or look for broken images."
+        )
+
+
+def _ahead(batch_of: Callable[[int], Batch], steps: range) -> Iterator[tuple[int, Batch]]:
+    """Batches in order, some made while earlier ones are learnt from."""
+    with ThreadPoolExecutor(cores()) as pool:
+        waiting: deque[tuple[int, Future[Batch]]] = deque()
+        try:
+            for step in steps:
+                waiting.append((step, pool.submit(batch_of, step)))
+                if len(waiting) > cores():
+                    first, made = waiting.popleft()
+                    yield first, made.result()
+            for first, made in waiting:
+                yield first, made.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _state(net: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+
+def _write(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, so_far: Any) -> None:
+    buffer = io.BytesIO()
+    torch.save((net.state_dict(), optimiser.state_dict(), so_far), buffer)
+    keep(path, buffer.getvalue())
+
+
+def _take_up(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer) -> Any:
+    """What an interrupted training had; a file that cannot be read is as good as none."""
+    fresh: Any = ([], [], _state(net))
+    with suppress(Exception):  # whatever a damaged file makes torch say
+        state, moments, so_far = torch.load(path, weights_only=True)
+        net.load_state_dict(state)
+        optimiser.load_state_dict(moments)
+        fresh = so_far
+    return fresh

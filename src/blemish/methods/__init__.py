@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blemish.methods.base import Method
 from blemish.methods.fbft import Fbft
+from blemish.methods.fractalad import Fractalad
 from blemish.methods.padim import Padim
 
-METHODS: dict[str, type[Method]] = {"padim": Padim, "fbft": Fbft}
+METHODS: dict[str, type[Method]] = {"padim": Padim, "fbft": Fbft, "fractalad": Fractalad}

@@ -64,14 +64,21 @@ def as_json(config: Config) -> dict[str, Any]:
 class Method(ABC):
     """A way to tell good from bad. The constructor only stores; fit sets `head_`.
 
-    name: what the command line calls it. presets: "embedded" and "paper".
+    name: what the command line calls it. presets: "embedded" and "paper". trained: whether fit
+    takes minutes, so that it is not done again for every part that is left out.
     """
 
     name: ClassVar[str]
     presets: ClassVar[dict[str, Config]]
+    trained: ClassVar[bool] = False
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @property
+    def sees_image(self) -> bool:
+        """Whether the head takes the image, (1, 3, h, w), before the taps."""
+        return False
 
     @abstractmethod
     def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Method:

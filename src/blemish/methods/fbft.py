@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +24,7 @@ from blemish.methods.padim import grids, pool
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places, Whitened, factorising, fit_places, whitening
 from blemish.track import Track, silent
-from blemish.train import train
+from blemish.train import Batch, Plan, train
 
 EPS = 1e-6  # of the cosine, as in the released code
 IDLE = {"linear": ("epochs", "batch", "rate"), "mlp": ("share", "penalty", "ridge")}  # settings
@@ -229,16 +230,16 @@ class Fbft(Method):
         with torch.random.fork_rng(devices=[]):  # layers draw their weights from the global one
             torch.manual_seed(seed)
             net = Transfer(shallow, deep)
-        train(
-            net,
-            net.loss,
-            features,
-            epochs=c.epochs,
-            batch=c.batch,
-            rate=c.rate,
-            seed=seed,
-            track=track,
-        )
+        steps = -(-len(features) // c.batch)  # an epoch
+
+        def batch_of(step: int) -> Batch:
+            epoch, turn = divmod(step, steps)
+            order = np.random.default_rng([seed, epoch]).permutation(len(features))
+            chosen = order[turn * c.batch : (turn + 1) * c.batch].tolist()
+            return tuple(torch.from_numpy(tap) for tap in features.batch(chosen))
+
+        plan = Plan(steps=c.epochs * steps, rate=c.rate)
+        train(net, net.loss, batch_of, plan, track=track)
         return net
 
 

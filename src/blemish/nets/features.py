@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +25,28 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What features come from, for methods that look at photographs again or alter them.
+
+    paths: the N photographs. graph: the frozen backbone, ONNX. frame: what it is shown.
+    """
+
+    paths: tuple[Path, ...]
+    graph: bytes
+    frame: Frame
+
+
+@dataclass(frozen=True, kw_only=True)
 class Features:
     """Features of N images at each tap, on disk, read in batches.
 
     files: one raw float32 file an image, its taps one after the other.
-    shapes: (C, h', w') of each tap.
+    shapes: (C, h', w') of each tap. origin: what they were made from.
     """
 
     files: tuple[Path, ...]
     shapes: tuple[tuple[int, int, int], ...]
+    origin: Origin
 
     def __len__(self) -> int:
         return len(self.files)
@@ -54,7 +67,12 @@ class Features:
 
     def part(self, indices: Sequence[int]) -> Features:
         """The same features, of some of the images."""
-        return Features(files=tuple(self.files[i] for i in indices), shapes=self.shapes)
+        paths = tuple(self.origin.paths[i] for i in indices)
+        return replace(
+            self,
+            files=tuple(self.files[i] for i in indices),
+            origin=replace(self.origin, paths=paths),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +104,10 @@ def extract(
 
     with ThreadPoolExecutor(cores()) as pool:
         facts = tuple(track(pool.map(work, paths), "Looking at good parts", len(paths)))
-    files = tuple(store / f"{fact.sha256}.f32" for fact in facts if fact.error is None)
-    return Features(files=files, shapes=shapes), facts
+    read = [(path, fact) for path, fact in zip(paths, facts, strict=True) if fact.error is None]
+    files = tuple(store / f"{fact.sha256}.f32" for _, fact in read)
+    origin = Origin(paths=tuple(path for path, _ in read), graph=graph, frame=frame)
+    return Features(files=files, shapes=shapes, origin=origin), facts
 
 
 def _one(path: Path, run: ort.InferenceSession, frame: Frame, store: Path) -> Fact:

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from blemish.errors import ConfigError, DataError
 
+LEAST = 1e-3  # of a mean square whose usual value is 1, so that its logarithm has an end
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Places:
@@ -137,11 +139,40 @@ class Whitened(nn.Module):
         self.register_buffer("maps", maps)
         self.register_buffer("shift", places.mean @ maps)  # (P, S, K)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def squares(self, features: Tensor) -> Tensor:
+        """(1, D, h, w) → (P, S, K): each position's features after its map, squared."""
         h, w, side = *self.grid, self.side
         # What `blocks` does, in two turns that the runtime copies row by row.
         rows = features.flatten(2).transpose(1, 2).reshape(h // side, side, w // side, -1)
         rows = rows.transpose(1, 2).reshape(h // side * (w // side), side * side, -1)
-        square = (rows @ self.maps - self.shift).square().sum(2)  # (P, S)
-        cells = square.reshape(h // side, w // side, side, side)
+        return (rows @ self.maps - self.shift).square()
+
+    def forward(self, features: Tensor) -> Tensor:
+        h, w, side = *self.grid, self.side
+        cells = self.squares(features).sum(2).reshape(h // side, w // side, side, side)
         return cells.permute(0, 2, 1, 3).reshape(h, w)
+
+
+class Surprise(Whitened):
+    """How far each position's features lie from its place's, told apart by groups of features.
+
+    The map is a whitening by Cholesky's factor, so that a feature counts by what those before it
+    do not foretell. (1, D, h, w) → (1, G, h, w): the logarithm of each group's mean square, 0 where
+    features are as usual.
+    """
+
+    average: Tensor
+
+    def __init__(self, places: Places, maps: Tensor, groups: tuple[int, ...]) -> None:
+        super().__init__(places, maps)
+        average = torch.zeros(sum(groups), len(groups))
+        for group, count in enumerate(groups):
+            start = sum(groups[:group])
+            average[start : start + count, group] = 1 / count
+        self.register_buffer("average", average)  # (K, G)
+
+    def forward(self, features: Tensor) -> Tensor:
+        h, w, side = *self.grid, self.side
+        level = torch.log(self.squares(features) @ self.average + LEAST)  # (P, S, G)
+        cells = level.reshape(h // side, w // side, side, side, -1)
+        return cells.permute(4, 0, 2, 1, 3).reshape(1, -1, h, w)

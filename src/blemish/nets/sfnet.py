@@ -4,7 +4,7 @@ they are added to finer ones.
 Li, You, Zhu, Zhao, Yang, Yang, Tan, Tong 2020, "Semantic Flow for Fast and Accurate Scene Parsing",
 arXiv 2002.10120, as used by arXiv 2301.12739. Two things are as released and not as in the SFNet
 paper: the flow is shrunk to the coarse grid and warps there, and its coordinates are counted from
-corner to corner while sampling counts from edge to edge, which shrinks a level by up to half a cell.
+corner to corner while sampling counts from edge to edge, which moves a level by up to half a cell.
 """
 
 from __future__ import annotations
