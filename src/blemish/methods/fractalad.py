@@ -53,6 +53,8 @@ class FractaladConfig(Config):
         features alone (kd=0, textures).
     kinds: of made-up defects, each as often (released code: fractal).
     clean: share of training pictures without a defect, 0 to below 1 (released code: 0).
+    detail: shorter side of larger photographs while defects are made on them, in sides of the
+        model's frame; 0 leaves them as they are (released code).
     steps, batch, rate, decay: of AdamW: steps of pictures, learning rate, weight decay (released
         code: 1200 of 32, 1e-3, 1e-3; with student=none 1e-2).
     cosine: whether the rate rises at first and falls to 0 at the end.
@@ -71,6 +73,7 @@ class FractaladConfig(Config):
     student: Literal["places", "network", "none"] = "places"
     kinds: tuple[str, ...] = ("fractal", "perlin", "scratch", "crack", "stain")
     clean: float = 0.25
+    detail: float = 1.5
     steps: int = 1500
     batch: int = 16
     rate: float = 2e-3
@@ -97,7 +100,7 @@ class FractaladConfig(Config):
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
         for name in ("rate", "ridge"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
-        for name in ("decay", "focus", "patience", "noise", "weight"):
+        for name in ("decay", "focus", "detail", "patience", "noise", "weight"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name in IDLE[self.student]:
             default, got = getattr(FractaladConfig, name), getattr(self, name)
@@ -119,6 +122,7 @@ class Fractalad(Method):
             student="network",
             kinds=("fractal",),
             clean=0.0,
+            detail=0.0,
             steps=1200,
             batch=32,
             rate=1e-3,
@@ -252,6 +256,7 @@ def streams(features: Features, config: FractaladConfig, seed: int) -> tuple[Str
             frame=origin.frame,
             kinds=config.kinds,
             clean=config.clean,
+            detail=config.detail,
             seed=(seed, salt),
         )
 

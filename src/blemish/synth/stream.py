@@ -1,11 +1,12 @@
 """Pictures of good parts with made-up defects, without end: picture i is a function of (seed, i).
 
-Defects are made at the photograph's own size, before anything is resized.
+Defects are made before the picture is resized for the model: at the photograph's own size or, so
+that photographs of many megapixels do not take many times longer, at a little more than the frame's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -15,10 +16,11 @@ import numpy.typing as npt
 from blemish.errors import SynthError
 from blemish.frame import Frame
 from blemish.images import read_image
-from blemish.records import Mask
+from blemish.records import Mask, Pixels
 from blemish.synth import maker
 from blemish.synth.base import SMALLEST
 
+ROOM = 2**30  # bytes of photographs that are kept
 Planes = npt.NDArray[np.float32]  # (1, 3, h, w) in [0, 1]
 
 
@@ -40,7 +42,9 @@ class Picture:
 class Stream:
     """paths: photographs of good parts. chosen: indices of those that are shown. kinds: of defects,
     keys of MAKERS, each as often. clean: share of pictures that get no defect, 0 to 1.
-    seed: tells streams apart."""
+    seed: tells streams apart. detail: shorter side of larger photographs while defects are made, in
+    sides of the model's frame; 0 leaves them as they are.
+    """
 
     paths: tuple[Path, ...]
     chosen: tuple[int, ...]
@@ -48,12 +52,14 @@ class Stream:
     kinds: tuple[str, ...]
     clean: float
     seed: tuple[int, ...]
+    detail: float = 0.0
+    kept: dict[int, Pixels] = field(default_factory=dict, compare=False, repr=False)
 
     def picture(self, index: int) -> Picture:
         """Picture `index` of the stream; without a defect if the photograph allows none."""
         rng = np.random.default_rng([*self.seed, index])
         source = self.chosen[int(rng.integers(len(self.chosen)))]
-        pixels = read_image(self.paths[source])
+        pixels = self._photograph(source)
         good = self.frame.to_model(pixels)
         nothing = np.zeros(self.frame.size, np.bool_)
         if rng.random() < self.clean or min(pixels.shape[:2]) < SMALLEST:
@@ -68,6 +74,20 @@ class Stream:
                 source=source, good=good, altered=altered, mask=self._to_model(made.mask)
             )
         return Picture(source=source, good=good, altered=good, mask=nothing)
+
+    def _photograph(self, source: int) -> Pixels:
+        """Read and shrunk once; kept while there is room."""
+        if source in self.kept:
+            return self.kept[source]
+        pixels = read_image(self.paths[source])
+        share = self.detail * max(self.frame.size) / min(pixels.shape[:2])
+        if 0 < share < 1:
+            size = (round(pixels.shape[1] * share), round(pixels.shape[0] * share))
+            shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+            pixels = shrunk.reshape(size[1], size[0], pixels.shape[2])
+        if (len(self.kept) + 1) * pixels.nbytes < ROOM:
+            self.kept[source] = pixels
+        return pixels
 
     def _to_model(self, mask: Mask) -> Mask:
         """The nearest pixel's truth; stretched like the picture, whatever the frame's padding."""
