@@ -24,13 +24,13 @@ def test_masks_are_as_large_as_the_released_codes() -> None:
     rng = np.random.default_rng(0)
     image = cv2.resize(textured((90, 90, 3)), (900, 900))
     pasted, widened = [], []
-    for _ in range(250):
+    for _ in range(150):
         mask = fractal(image, None, rng, config=Fractal(rim=0, noise_chance=0)).mask
         small = cv2.resize(mask.astype(np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST)
         pasted.append(small.mean())
         widened.append(cv2.dilate(small, np.ones((3, 3)), iterations=3).mean())
-    assert 0.021 < np.mean(pasted) < 0.031  # 2.6 % in fractalad.md, section 2.5
-    assert 0.047 < np.mean(widened) < 0.062  # 5.4 %
+    assert 0.020 < np.mean(pasted) < 0.032  # 2.6 % in fractalad.md, section 2.5
+    assert 0.045 < np.mean(widened) < 0.064  # 5.4 %
     low, middle, high = np.percentile(widened, (5, 50, 95))
     assert 0.006 < low < 0.018  # 1.1 %
     assert 0.034 < middle < 0.057  # 4.4 %
@@ -100,7 +100,7 @@ def test_parts_are_found_on_bright_and_on_dark_ground(bright: bool, depth: Any) 
     image = part((240, 320), bright)
     found = foreground(image.astype(depth) * (16 if depth == np.uint16 else 1))
     wanted = (image != image[0, 0]).any(axis=2)
-    assert (found & wanted).sum() / (found | wanted).sum() > 0.93
+    assert (found & wanted).sum() / (found | wanted).sum() > 0.9
     assert 110 < shorter_side(found) < 130
 
 
@@ -126,9 +126,10 @@ def test_a_part_without_room_is_an_error_not_an_endless_search() -> None:
         fractal(image, None, np.random.default_rng(0), where=corner, config=Fractal(on_object=True))
 
 
-def test_a_part_at_the_border_only_is_an_error_too() -> None:
+def test_a_part_that_no_patch_fits_on_is_an_error_too() -> None:
     image = np.full((200, 200, 1), 200, np.uint8)
-    image[:, 185:] = 20
+    image[:, 190:] = 20
+    image[190:] = 20  # a large angle: patches get so large that their middle is off it
     config = Fractal(on_object=True, object_patch=(2, 2))
     with pytest.raises(SynthError, match="had room on the part"):
         fractal(image, None, np.random.default_rng(0), config=config)

@@ -32,10 +32,10 @@ def test_large_images_get_the_same_blobs_finer() -> None:
     for seed in range(5):
         small, large = (
             perlin_mask((side, side), np.random.default_rng(seed)).astype(np.float32)
-            for side in (1024, 2048)
+            for side in (512, 1024)
         )
         assert (
-            np.abs(cv2.resize(large, (1024, 1024), interpolation=cv2.INTER_AREA) - small).mean()
+            np.abs(cv2.resize(large, (512, 512), interpolation=cv2.INTER_AREA) - small).mean()
             < 0.01
         )
 
@@ -56,8 +56,7 @@ def test_promises(image: npt.NDArray[Any], seed: int, own: float) -> None:
 
 
 def test_where_is_for_the_middle() -> None:
-    # 2^5 cells: blobs are small, so all of them lie near the only allowed pixel
-    check_where(perlin, textured(), Perlin(octaves=(5, 5), keep=(0, 0.2)), reach=20)
+    check_where(perlin, textured(), Perlin(octaves=(3, 3), keep=(0, 0.2)), reach=26)
 
 
 def test_where_keeps_the_blobs_that_lie_there() -> None:

@@ -14,6 +14,7 @@ from scipy.sparse import diags, identity, kron
 from scipy.sparse.linalg import spsolve
 
 from blemish.errors import ConfigError, ShapeError, SynthError
+from blemish.synth.base import own_range
 from blemish.synth.transplant import Transplant, poisson, transplant
 
 
@@ -45,7 +46,9 @@ def test_poisson_is_what_a_sparse_solver_finds(
                 if mixed:
                     new = np.where(np.abs(old) > np.abs(new), old, new)
                 right[y, x] += (share[y, x] + share[v, u]) / 2 * (new - old)
-    down, across = (diags([1, -2, 1], [-1, 0, 1], shape=(side - 2, side - 2)) for side in size)
+    down, across = (
+        diags([1.0, -2.0, 1.0], [-1, 0, 1], shape=(side - 2, side - 2)) for side in size
+    )
     matrix = kron(down, identity(size[1] - 2)) + kron(identity(size[0] - 2), across)
     for channel in range(3):
         wanted = spsolve(matrix.tocsc(), right[1:-1, 1:-1, channel].ravel())
@@ -80,9 +83,9 @@ def test_pieces_come_from_the_source() -> None:
 def test_what_changes_too_little_is_drawn_again() -> None:
     image = np.clip(textured((96, 96, 1)) // 8 + 100, 0, 255)
     for seed in range(5):
-        done = transplant(image, None, np.random.default_rng(seed), config=Transplant(least=0.2))
+        done = transplant(image, None, np.random.default_rng(seed), config=Transplant(least=0.1))
         moved = np.abs(done.image[done.mask].astype(int) - image[done.mask]).mean()
-        assert moved >= 0.2 * (np.percentile(image, 99.5) - np.percentile(image, 0.5))
+        assert moved >= 0.1 * own_range(image)
 
 
 def test_the_source_must_fit() -> None:

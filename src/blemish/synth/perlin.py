@@ -17,7 +17,7 @@ from blemish.synth.patches import Place, Size, lay, nothing_seen, overlap
 from blemish.synth.textures import texture
 
 Field = npt.NDArray[np.float32]  # (h, w)
-_FINEST = 1024  # px a side; noise of at most 64 cells is as smooth enlarged as drawn larger
+_FINEST = 512  # px a side; noise of at most 64 cells is as smooth enlarged as drawn larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,8 @@ def _moved(mask: Mask, where: Mask, rng: np.random.Generator) -> Mask:
         kept = np.zeros(count, np.bool_)
         kept[good + 1] = True
         return np.asarray(kept[labels])
-    chosen = int(rng.integers(count - 1))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    chosen = int(rng.choice(count - 1, p=areas / areas.sum()))  # a few pixels make no defect
     left, top, width, height = boxes[chosen].tolist()
     blob = labels[top : top + height, left : left + width] == chosen + 1
     size = (mask.shape[0], mask.shape[1])
@@ -165,14 +166,15 @@ def _foreign(
     """(N, C) of texture for the pixels inside the mask of a place, 0 to 1."""
     size = (inside.shape[0], inside.shape[1])
     if rng.random() >= config.own_texture:
-        return texture(size, image.shape[2], rng, config.textures)[inside]
+        return np.asarray(texture(size, image.shape[2], rng, config.textures)[inside], np.float32)
     y, x = (
         int(rng.integers(long - side + 1)) for long, side in zip(image.shape, size, strict=False)
     )
     piece = image[y : y + size[0], x : x + size[1]]
     piece = _shuffled(piece[:: rng.choice((1, -1)), :: rng.choice((1, -1))], rng)
     light = piece[inside][None].astype(np.float32) / np.float32(white(image))
-    return jitter(light, rng, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)[0]
+    light = jitter(light, rng, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
+    return np.asarray(light[0], np.float32)
 
 
 def _shuffled(piece: Pixels, rng: np.random.Generator) -> Pixels:
