@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from promises import check_promises, check_where, images, textured
 
@@ -17,6 +17,7 @@ from blemish.synth.cutpaste import CutPaste, cutpaste
 
 
 @given(image=images(), seed=st.integers(0, 2**32 - 1), scar=st.booleans())
+@settings(max_examples=40)
 def test_promises(image: npt.NDArray[Any], seed: int, scar: bool) -> None:
     check_promises(cutpaste, image, seed, CutPaste(scar=scar))
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from promises import check_promises, check_where, images, textured
 
@@ -51,6 +51,7 @@ def test_noise_is_smooth_and_of_the_known_spread() -> None:
 
 
 @given(image=images(), seed=st.integers(0, 2**32 - 1), own=st.sampled_from((0.0, 1.0)))
+@settings(max_examples=40)
 def test_promises(image: npt.NDArray[Any], seed: int, own: float) -> None:
     check_promises(perlin, image, seed, Perlin(own_texture=own))
 

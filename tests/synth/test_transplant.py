@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from promises import check_promises, check_where, images, textured
 from scipy.sparse import diags, identity, kron
@@ -19,6 +19,7 @@ from blemish.synth.transplant import Transplant, poisson, transplant
 
 
 @given(image=images(), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40)
 def test_promises(image: npt.NDArray[Any], seed: int) -> None:
     check_promises(transplant, image, seed, Transplant(least=0.01))
 
