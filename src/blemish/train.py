@@ -6,12 +6,12 @@ nothing had happened.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def train(
             continue
         if plan.patience and loss_unseen is not None:
             looks.append(_look(net, loss_unseen))
-            if looks[-1] == min(looks):
+            if looks.index(min(looks)) == len(looks) - 1:
                 best = _state(net)
         if checkpoint is not None:
             _write(checkpoint, net, optimiser, (losses, looks, best))
@@ -149,15 +149,19 @@ def _state(net: nn.Module) -> dict[str, Tensor]:
 def _write(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer, so_far: Any) -> None:
     buffer = io.BytesIO()
     torch.save((net.state_dict(), optimiser.state_dict(), so_far), buffer)
-    keep(path, buffer.getvalue())
+    data = buffer.getvalue()
+    keep(path, hashlib.sha256(data).digest() + data)  # torch reads flipped bits as they are
 
 
 def _take_up(path: Path, net: nn.Module, optimiser: torch.optim.Optimizer) -> Any:
-    """What an interrupted training had; a file that cannot be read is as good as none."""
-    fresh: Any = ([], [], _state(net))
-    with suppress(Exception):  # whatever a damaged file makes torch say
-        state, moments, so_far = torch.load(path, weights_only=True)
-        net.load_state_dict(state)
-        optimiser.load_state_dict(moments)
-        fresh = so_far
-    return fresh
+    """What an interrupted training had; a damaged file is as good as none."""
+    kept = path.read_bytes()
+    digest, data = kept[:32], kept[32:]
+    if hashlib.sha256(data).digest() != digest:
+        return [], [], _state(net)
+    state, moments, so_far = torch.load(
+        io.BytesIO(data), next(net.parameters()).device, weights_only=True
+    )
+    net.load_state_dict(state)
+    optimiser.load_state_dict(moments)
+    return so_far
