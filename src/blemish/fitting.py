@@ -31,6 +31,7 @@ from blemish.methods.base import Config, Method, as_json
 from blemish.nets.features import Fact, Features, extract
 from blemish.nets.weights import BACKBONES, find_weights
 from blemish.records import Map
+from blemish.rehearse import prepare
 from blemish.runtime import Inspector, session
 from blemish.settings import configure
 from blemish.track import Track, silent
@@ -50,6 +51,7 @@ def fit_folder(
     settings: dict[str, Any] | None = None,
     false_alarms: float = 0.01,
     seed: int = 0,
+    rehearse: bool = False,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
@@ -65,14 +67,30 @@ def fit_folder(
     (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
     features, facts = extract(backbone, frame, paths, cache_folder() / "features", track)
     good = usable(paths, features, facts, frame, warn)
+    parts = split(len(good.paths), false_alarms, seed)
+    spared = [good.paths[i] for fold in parts.folds for i in fold]
+    rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
+
+    def hear(head: bytes, unseen: GoodParts) -> None:
+        if rehearsal is not None:
+            graph = join(backbone, head, tap_names(config))
+            # An Inspector must have a calibration; verdicts are by the finished one.
+            own = calibrate(
+                native_maps(head, unseen), frame.score, false_alarms=false_alarms, how=parts.how
+            )
+            judge = Inspector(Artifact(graph=graph, frame=frame, calibration=own, about={}))
+            rehearsal.hear(judge.score, unseen.paths)
+
     head, calibration, fitted = learn(
-        kind, config, good, false_alarms=false_alarms, seed=seed, track=track
+        kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
     graph = join(backbone, head, tap_names(config))
     check_join(graph, head, frame.to_model(read_image(good.paths[0])), good.features.batch([0]))
     trim(cache_folder())
     about = describe(config, method, preset, seed)
     about["data"] = summary(data, len(paths), good, fitted)
+    if rehearsal is not None:
+        about["rehearsal"] = rehearsal.result(calibration)
     return Inspector(Artifact(graph=graph, frame=frame, calibration=calibration, about=about))
 
 
@@ -186,41 +204,66 @@ def usable(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """folds: numbers of the parts that one model each must not see. how: as in Calibration; "held
+    out" has one fold, which the final model does not see either."""
+
+    how: Literal["held out", "cross-fitted"]
+    folds: tuple[list[int], ...]
+
+
+def split(count: int, false_alarms: float, seed: int) -> Split:
+    """A fifth of more than 40 parts is held out when that is enough to express the rate asked for.
+
+    Otherwise every part is scored by a model fitted without its fifth (up to 40 parts without it
+    alone: a model of fewer parts would score too high).
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    number = count if count <= FEW else FOLDS
+    folds = tuple(sorted(fold.tolist()) for fold in np.array_split(order, number))
+    if count > FEW and len(folds[-1]) + 1 >= 1 / false_alarms:
+        return Split(how="held out", folds=folds[-1:])
+    return Split(how="cross-fitted", folds=folds)
+
+
 def learn(
     kind: type[Method],
     config: Config,
     good: GoodParts,
+    parts: Split,
     *,
     false_alarms: float,
     seed: int,
     track: Track,
+    hear: Callable[[bytes, GoodParts], None],
 ) -> tuple[bytes, Calibration, GoodParts]:
-    """Head graph and its calibration, and the parts the head was fitted on.
+    """Head graph and its calibration, and the parts the head was fitted on: all, or all but those
+    held out.
 
-    A fifth of more than 40 is held out when that is enough to express the rate asked for.
-    Otherwise every part is scored by a model fitted without its fifth (up to 40 parts without it
-    alone: a model of fewer parts would score too high), and the final model is fitted on all.
+    hear: is given the head of each fold's model, and the parts which that model has not seen.
     """
-    order = np.random.default_rng(seed).permutation(len(good.paths))
-    count = len(order) if len(order) <= FEW else FOLDS
-    folds = [sorted(fold.tolist()) for fold in np.array_split(order, count)]
 
     def rest(fold: list[int]) -> GoodParts:
-        return good.part(sorted(set(range(len(order))) - set(fold)))
+        return good.part(sorted(set(range(len(good.paths))) - set(fold)))
 
     def fit(parts: GoodParts) -> bytes:
         return head_graph(kind, config, parts.features, seed=seed, track=track)
 
-    if len(order) > FEW and len(folds[-1]) + 1 >= 1 / false_alarms:
-        how: Literal["held out", "cross-fitted"] = "held out"
-        fitted = rest(folds[-1])
+    def unseen(head: bytes, fold: list[int]) -> Iterator[Map]:
+        hear(head, good.part(fold))
+        return native_maps(head, good.part(fold))
+
+    if parts.how == "held out":
+        (fold,) = parts.folds
+        fitted = rest(fold)
         head = fit(fitted)
-        maps = native_maps(head, good.part(folds[-1]))
+        maps = unseen(head, fold)
     else:
-        how, fitted, head = "cross-fitted", good, fit(good)
+        fitted, head = good, fit(good)
         # one fold at a time, so that there are never more than two heads in memory
-        maps = chain.from_iterable(native_maps(fit(rest(fold)), good.part(fold)) for fold in folds)
-    calibration = calibrate(maps, good.frame.score, false_alarms=false_alarms, how=how)
+        maps = chain.from_iterable(unseen(fit(rest(fold)), fold) for fold in parts.folds)
+    calibration = calibrate(maps, good.frame.score, false_alarms=false_alarms, how=parts.how)
     return head, calibration, fitted
 
 
