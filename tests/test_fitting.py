@@ -201,7 +201,9 @@ def test_false_alarms_outside_of_0_to_1_are_refused(good: Path, rate: float) -> 
 
 
 def test_unknown_methods_and_presets_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"method must be one of \['fbft', 'fractalad', 'padim'\].*'best'"):
+    with pytest.raises(
+        ConfigError, match=r"method must be one of \['fbft', 'fractalad', 'padim'\].*'best'"
+    ):
         choose("best", "embedded", {})
     with pytest.raises(ConfigError, match=r"preset of fbft must be one of .*'tiny'"):
         choose("fbft", "tiny", {})
@@ -337,6 +339,6 @@ def test_joined_graphs_do_what_their_parts_do() -> None:
     image = np.ones((1, 3, 4, 4), np.float32)
     run = session(joined)
     assert np.array_equal(run.run(None, {run.get_inputs()[0].name: image})[0], 4 * image)
-    check_join(joined, second, image, (2 * image,))
+    check_join(joined, second, image, {"tap_8": 2 * image})
     with pytest.raises(ExportError, match="must agree with its parts"):
-        check_join(joined, second, image, (3 * image,))
+        check_join(joined, second, image, {"tap_8": 3 * image})
