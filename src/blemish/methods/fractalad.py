@@ -39,6 +39,7 @@ from blemish.train import Batch, Plan, train
 Net = TypeVar("Net", bound=nn.Module)
 UNSEEN = 11  # every so many images one is for validation only; odd, so that both halves give some
 UNSEEN_PICTURES = 64  # made of these
+KINDS = ("fractal", "perlin", "scratch", "crack", "stain", "scorch", "missing")
 IDLE = {  # settings that do nothing to a student
     "places": (),
     "network": ("width", "directions", "ridge", "noise", "weight"),
@@ -71,10 +72,10 @@ class FractaladConfig(Config):
 
     taps: tuple[int, ...] = (4, 8, 16, 32)
     student: Literal["places", "network", "none"] = "places"
-    kinds: tuple[str, ...] = ("fractal", "perlin", "scratch", "crack", "stain")
+    kinds: tuple[str, ...] = KINDS
     clean: float = 0.25
     detail: float = 1.5
-    steps: int = 1500
+    steps: int = 800
     batch: int = 16
     rate: float = 2e-3
     decay: float = 1e-3

@@ -18,19 +18,20 @@ from blemish.nets.gaussian import Surprise, fit_places, whitening
 from blemish.nets.sfnet import enlarge, unit
 
 BATCH = 32  # images whose features are in memory at once
-GROUPS = (2, 4, 4, 4)  # of features at each of the four taps
-SHARES = (2, 1)  # side of the squares of positions that share a covariance, shallow and deep
+GROUPS = ((2, 4, 4), (4, 4))  # of features at each tap, fine and coarse
+SHARES = (2, 1)  # side of the squares of positions that share a covariance, fine and coarse
 
 
-class Shallow(nn.Module):
-    """The two shallow taps side by side on the second's grid, not blurred: they tell where."""
+class Fine(nn.Module):
+    """The three finer taps side by side on the second's grid, not blurred: they tell where."""
 
     def forward(self, *taps: Tensor) -> Tensor:
-        return torch.cat([F.avg_pool2d(taps[0], 2), taps[1]], dim=1)
+        third = enlarge(taps[2], taps[1].shape[2:])
+        return torch.cat([F.avg_pool2d(taps[0], 2), taps[1], third], dim=1)
 
 
-class Deep(nn.Module):
-    """The two deep taps side by side on the third's grid, each pooled 3 x 3: they tell what.
+class Coarse(nn.Module):
+    """The two coarser taps side by side on the third's grid, each pooled 3 x 3: they tell what.
 
     basis: (C, K) of the deepest, its K strongest directions on good parts.
     """
@@ -49,7 +50,7 @@ class Deep(nn.Module):
 
 
 class Attention(nn.Module):
-    """Taps of one image → (1, 6, h, w) and (1, 8, h / 2, w / 2): how far each group of features is
+    """Taps of one image → (1, 10, h, w) and (1, 8, h / 2, w / 2): how far each group of features is
     from what is usual at its place, in standard deviations of its logarithm on good parts."""
 
     def __init__(self, sees: Sequence[nn.Module], surprises: Sequence[Surprise]) -> None:
@@ -74,18 +75,15 @@ class Attention(nn.Module):
 
 
 def fit_attention(features: Features, basis: Tensor, ridge: float) -> Attention:
-    """Fits a Gaussian a place, one pass for the shallow and one for the deep taps."""
-    channels = [shape[0] for shape in features.shapes]
-    channels[3] = basis.shape[1]
-    sees: tuple[nn.Module, ...] = (Shallow(), Deep(basis))
+    """Fits a Gaussian a place, one pass for the finer and one for the coarser taps."""
+    first, second, third, _ = (shape[0] for shape in features.shapes)
+    channels = ((first, second, third), (third, basis.shape[1]))
+    sees: tuple[nn.Module, ...] = (Fine(), Coarse(basis))
     surprises = []
-    for i, (see, share) in enumerate(zip(sees, SHARES, strict=True)):
+    for see, share, counts, pieces in zip(sees, SHARES, channels, GROUPS, strict=True):
         places = fit_places((see(*taps) for taps in batches(features)), share)
-        groups = [
-            part
-            for count, pieces in zip(channels[2 * i : 2 * i + 2], GROUPS[2 * i :], strict=False)
-            for part in _split(count, pieces)
-        ]
+        split = (_split(*pair) for pair in zip(counts, pieces, strict=True))
+        groups = [size for sizes in split for size in sizes]
         surprises.append(Surprise(places, whitening(places.covariance, ridge), tuple(groups)))
     return Attention(sees, surprises)
 
