@@ -1,4 +1,4 @@
-"""The endless stream of pictures: each a function of its number, wherever and whenever it is made."""
+"""The endless stream of pictures: each a function of its number, whenever and wherever made."""
 
 from __future__ import annotations
 
