@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from blemish.artifact import Artifact
 from blemish.calibrate import Calibration
 from blemish.frame import Frame
+from blemish.nets.features import Origin
 
 SIZE = (8, 8)
 
@@ -69,3 +71,9 @@ def artifact(graph: bytes | None = None, **frame: Any) -> Artifact:
             "data": {"folder": "made up", "used": 19, "sha256": ["00", "11"]},
         },
     )
+
+
+def no_origin(count: int) -> Origin:
+    """For features that nobody traces back to photographs."""
+    paths = tuple(Path(f"{number}.png") for number in range(count))
+    return Origin(paths=paths, graph=b"", frame=Frame(size=(32, 32)))

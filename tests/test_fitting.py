@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import blemish
-from blemish import fitting
+from blemish import fitting, parts
 from blemish.artifact import open_artifact
 from blemish.cache import cache_folder, trim
 from blemish.errors import ConfigError, DataError, ExportError
@@ -49,7 +49,7 @@ def test_few_parts_are_cross_fitted(good: Path) -> None:
 
 
 def test_parts_are_spared_when_that_is_enough(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "FEW", 5)
+    monkeypatch.setattr(parts, "FEW", 5)
     # Two of twelve: 1 / (2 + 1) is the lowest rate they can express.
     model = fit_folder(good, settings=SMALL, false_alarms=0.34)
     calibration, data = model.artifact.calibration, model.artifact.about["data"]
@@ -91,7 +91,7 @@ def test_calibration_scores_are_those_of_parts_never_seen(
         scored.append((heads[head], {fact.sha256 for fact in parts.facts}))
         return maps(head, parts)
 
-    monkeypatch.setattr(fitting, "FEW", few)
+    monkeypatch.setattr(parts, "FEW", few)
     monkeypatch.setattr(fitting, "head_graph", watched_fit)
     monkeypatch.setattr(fitting, "native_maps", watched_maps)
     model = fit_folder(good, settings=SMALL)
@@ -111,7 +111,7 @@ def test_calibration_is_what_the_finished_model_says(
     good: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Held out: the final model itself scored the spared parts, from the features at hand.
-    monkeypatch.setattr(fitting, "FEW", 5)
+    monkeypatch.setattr(parts, "FEW", 5)
     model = fit_folder(good, settings=SMALL, false_alarms=0.4)
     scores = np.array([model.inspect(path).score for path in good.iterdir()])
     for score in model.artifact.calibration.scores:
@@ -201,7 +201,9 @@ def test_false_alarms_outside_of_0_to_1_are_refused(good: Path, rate: float) -> 
 
 
 def test_unknown_methods_and_presets_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"method must be one of \['fbft', 'padim'\].*'best'"):
+    with pytest.raises(
+        ConfigError, match=r"method must be one of \['fbft', 'fractalad', 'padim'\].*'best'"
+    ):
         choose("best", "embedded", {})
     with pytest.raises(ConfigError, match=r"preset of fbft must be one of .*'tiny'"):
         choose("fbft", "tiny", {})
@@ -337,6 +339,6 @@ def test_joined_graphs_do_what_their_parts_do() -> None:
     image = np.ones((1, 3, 4, 4), np.float32)
     run = session(joined)
     assert np.array_equal(run.run(None, {run.get_inputs()[0].name: image})[0], 4 * image)
-    check_join(joined, second, image, (2 * image,))
+    check_join(joined, second, image, {"tap_8": 2 * image})
     with pytest.raises(ExportError, match="must agree with its parts"):
-        check_join(joined, second, image, (3 * image,))
+        check_join(joined, second, image, {"tap_8": 3 * image})

@@ -35,6 +35,7 @@ LIGHT_ROOMS = (
     "blemish.data", "blemish.data.demo", "blemish.data.doctor", "blemish.clouds", "blemish.cli",
     "blemish.cli_data", "blemish.report.checkup", "blemish.artifact", "blemish.calibrate",
     "blemish.bench.suite", "blemish.bench.run", "blemish.bench.page", "blemish.bench.tables",
+    "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
     "blemish.scoring", "blemish.images", "blemish.records", "blemish.errors", "blemish.track",
 )  # fmt: skip
 

@@ -30,6 +30,7 @@ def fit(
     settings: dict[str, Any] | None = None,
     false_alarms: float = 0.01,
     seed: int = 0,
+    rehearse: bool = False,
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
 
@@ -38,6 +39,8 @@ def fit(
     method, preset: a name from `blemish fit --help`.
     settings: fields of the method's config to change, for example {"size": 320}.
     false_alarms: share of good parts that may be called defective, in (0, 1).
+    rehearse: also report, in the Inspector's artifact.about["rehearsal"], how made-up defects on
+        good parts that a model was not fitted on are found (blemish.rehearse).
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
@@ -52,6 +55,7 @@ def fit(
         settings=settings,
         false_alarms=false_alarms,
         seed=seed,
+        rehearse=rehearse,
     )
 
 

@@ -54,7 +54,7 @@ def fit(
         "part.blemish"
     ),
     layout: Layout = "auto",
-    method: Annotated[str, typer.Option(help="padim or fbft.")] = "padim",
+    method: Annotated[str, typer.Option(help="padim, fbft or fractalad.")] = "padim",
     preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
     size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
     set_: Annotated[
@@ -64,6 +64,9 @@ def fit(
         str, typer.Option(help="Share of good parts that may be called defective.")
     ] = "1%",
     seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Also say how made-up defects are found.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,6 +74,7 @@ def fit(
     settings = parse_settings(set_ or []) | ({"size": size} if size is not None else {})
     with needs_extra("fitting", "train"):
         from blemish.fitting import fit_folder, writable  # torch takes seconds to import
+    from blemish.report.text import rehearsal_table
 
     writable(output)
     inspector = fit_folder(
@@ -81,6 +85,7 @@ def fit(
         settings=settings,
         false_alarms=parse_rate(false_alarms),
         seed=seed,
+        rehearse=rehearse,
         track=bars(quiet),
         warn=note(quiet),
     )
@@ -90,6 +95,8 @@ def fit(
     elif not quiet:
         used = inspector.artifact.about["data"]["used"]
         print(f"Learnt from {used} good images. {inspector.artifact.calibration.note()}")
+        if rehearse:
+            print(rehearsal_table(inspector.artifact.about["rehearsal"]))
         print(f"Wrote {output} ({output.stat().st_size / 1e6:.0f} MB).")
 
 
@@ -175,7 +182,7 @@ def evaluate(
 def info(part: Part, as_json: Json = False) -> None:
     """Say what a model is, where it came from and what its threshold promises."""
     from blemish.artifact import open_artifact
-    from blemish.report.text import about
+    from blemish.report.text import about, rehearsal_table
 
     artifact = open_artifact(part)
     if as_json:
@@ -183,6 +190,8 @@ def info(part: Part, as_json: Json = False) -> None:
         return
     for name, value in about(artifact).items():
         print(f"{name + ':':<16}{value}")
+    if "rehearsal" in artifact.about:
+        print(f"\n{rehearsal_table(artifact.about['rehearsal'])}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ def synth(
     kind: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of defect; may be repeated.  [default: all flat ones; with points all]",
+            help="Of defect; may be repeated.  [default: scratch to transplant; all with points]",
         ),
     ] = None,
     count: Annotated[int, typer.Option(help="Defects of each kind.", min=1)] = 10,

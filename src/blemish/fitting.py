@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,21 +26,19 @@ from blemish.calibrate import Calibration, calibrate
 from blemish.data import open_data
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
-from blemish.frame import SIXTEEN_BIT_WHITES, Frame
+from blemish.frame import SIXTEEN_BIT_WHITES
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json
-from blemish.nets.features import Fact, Features, extract
+from blemish.nets.features import Features, extract
 from blemish.nets.weights import BACKBONES, find_weights
+from blemish.parts import GoodParts, Split, split, usable
 from blemish.records import Map
+from blemish.rehearse import prepare
 from blemish.runtime import Inspector, session
 from blemish.settings import configure
 from blemish.track import Track, silent
 
-FEWEST = 4  # good images; fewer cannot be split in any useful way
-FOLDS = 5
-FEW = 40  # good images up to which each is left out by itself
-FEW_FITS = 3  # folds of so few, where a fit takes minutes
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
@@ -53,6 +51,7 @@ def fit_folder(
     settings: dict[str, Any] | None = None,
     false_alarms: float = 0.01,
     seed: int = 0,
+    rehearse: bool = False,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
@@ -68,8 +67,22 @@ def fit_folder(
     (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
     features, facts = extract(backbone, frame, paths, cache_folder() / "features", track)
     good = usable(paths, features, facts, frame, warn)
+    parts = split(len(good.paths), false_alarms, seed, kind.trained)
+    spared = [good.paths[i] for fold in parts.folds for i in fold]
+    rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
+
+    def hear(head: bytes, unseen: GoodParts) -> None:
+        if rehearsal is not None:
+            graph = join(backbone, head, tap_names(config))
+            # An Inspector must have a calibration; verdicts are by the finished one.
+            own = calibrate(
+                native_maps(head, unseen), frame.score, false_alarms=false_alarms, how=parts.how
+            )
+            judge = Inspector(Artifact(graph=graph, frame=frame, calibration=own, about={}))
+            rehearsal.hear(judge.score, unseen.paths)
+
     head, calibration, fitted = learn(
-        kind, config, good, false_alarms=false_alarms, seed=seed, track=track
+        kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
     graph = join(backbone, head, tap_names(config))
     first = feed(session(head), good.features, 0)
@@ -77,6 +90,8 @@ def fit_folder(
     trim(cache_folder())
     about = describe(config, method, preset, seed)
     about["data"] = summary(data, len(paths), good, fitted)
+    if rehearsal is not None:
+        about["rehearsal"] = rehearsal.result(calibration)
     return Inspector(Artifact(graph=graph, frame=frame, calibration=calibration, about=about))
 
 
@@ -137,96 +152,43 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class GoodParts:
-    """The good images that could be read, each content once."""
-
-    paths: tuple[Path, ...]
-    features: Features
-    facts: tuple[Fact, ...]
-    frame: Frame
-
-    def part(self, indices: Sequence[int]) -> GoodParts:
-        return replace(
-            self,
-            paths=tuple(self.paths[i] for i in indices),
-            features=self.features.part(indices),
-            facts=tuple(self.facts[i] for i in indices),
-        )
-
-
-def usable(
-    paths: Sequence[Path],
-    features: Features,
-    facts: Sequence[Fact],
-    frame: Frame,
-    warn: Callable[[str], None],
-) -> GoodParts:
-    """Leaves out unreadable images and repeated contents, telling `warn` each time.
-
-    A picture that is there twice would be fitted and calibrated on at once. Raises DataError if
-    too few are left.
-    """
-    read = [(path, fact) for path, fact in zip(paths, facts, strict=True) if fact.error is None]
-    for fact in facts:
-        if fact.error is not None:
-            warn(f"left out: {fact.error}")
-    first: dict[str, int] = {}
-    for index, (path, fact) in enumerate(read):
-        if fact.sha256 in first:
-            warn(f"left out: '{path}' has the same bytes as '{read[first[fact.sha256]][0]}'.")
-        first.setdefault(fact.sha256, index)
-    kept = list(first.values())
-    if len(kept) < FEWEST:
-        raise DataError(
-            f"fitting needs at least {FEWEST} different readable good images, but got {len(kept)}"
-            f" from {len(paths)} files. Photograph more good parts; 30 are a start, 300 are good."
-        )
-    return GoodParts(
-        paths=tuple(read[i][0] for i in kept),
-        features=features.part(kept),
-        facts=tuple(read[i][1] for i in kept),
-        frame=frame,
-    )
-
-
 def learn(
     kind: type[Method],
     config: Config,
     good: GoodParts,
+    parts: Split,
     *,
     false_alarms: float,
     seed: int,
     track: Track,
+    hear: Callable[[bytes, GoodParts], None],
 ) -> tuple[bytes, Calibration, GoodParts]:
-    """Head graph and its calibration, and the parts the head was fitted on.
+    """Head graph and its calibration, and the parts the head was fitted on: all, or all but those
+    held out.
 
-    A fifth of more than 40 is held out when that is enough to express the rate asked for.
-    Otherwise every part is scored by a model fitted without its fifth (up to 40 parts without it
-    alone: a model of fewer parts would score too high; or its third, where a fit takes minutes),
-    and the final model is fitted on all.
+    hear: is given the head of each fold's model, and the parts which that model has not seen.
     """
-    order = np.random.default_rng(seed).permutation(len(good.paths))
-    few = FEW_FITS if kind.trained else len(order)
-    count = few if len(order) <= FEW else FOLDS
-    folds = [sorted(fold.tolist()) for fold in np.array_split(order, count)]
 
     def rest(fold: list[int]) -> GoodParts:
-        return good.part(sorted(set(range(len(order))) - set(fold)))
+        return good.part(sorted(set(range(len(good.paths))) - set(fold)))
 
     def fit(parts: GoodParts) -> bytes:
         return head_graph(kind, config, parts.features, seed=seed, track=track)
 
-    if len(order) > FEW and len(folds[-1]) + 1 >= 1 / false_alarms:
-        how: Literal["held out", "cross-fitted"] = "held out"
-        fitted = rest(folds[-1])
+    def unseen(head: bytes, fold: list[int]) -> Iterator[Map]:
+        hear(head, good.part(fold))
+        return native_maps(head, good.part(fold))
+
+    if parts.how == "held out":
+        (fold,) = parts.folds
+        fitted = rest(fold)
         head = fit(fitted)
-        maps = native_maps(head, good.part(folds[-1]))
+        maps = unseen(head, fold)
     else:
-        how, fitted, head = "cross-fitted", good, fit(good)
+        fitted, head = good, fit(good)
         # one fold at a time, so that there are never more than two heads in memory
-        maps = chain.from_iterable(native_maps(fit(rest(fold)), good.part(fold)) for fold in folds)
-    calibration = calibrate(maps, good.frame.score, false_alarms=false_alarms, how=how)
+        maps = chain.from_iterable(unseen(fit(rest(fold)), fold) for fold in parts.folds)
+    calibration = calibrate(maps, good.frame.score, false_alarms=false_alarms, how=parts.how)
     return head, calibration, fitted
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import blemish
-from blemish import fitting
+from blemish import parts
 from blemish.data import open_data
 from blemish.errors import ConfigError, NotFittedError
 from blemish.fitting import backbone_graph, choose, fit_folder
@@ -184,7 +184,7 @@ def test_one_seed_gives_one_model(
 def test_another_seed_gives_another_model(
     method: str, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "FEW", 5)  # so few are spared only when there are more
+    monkeypatch.setattr(parts, "FEW", 5)  # so few are spared only when there are more
     # The seed chooses which good parts are spared for calibration, and the graph is learnt from
     # the rest.
     first, same, other = (fitted(demo, method, seed=s, false_alarms=HELD_OUT) for s in (0, 0, 1))
@@ -199,8 +199,8 @@ def test_cross_fitted_seeds_differ_in_calibration(
 ) -> None:
     # The seed deals the parts out in folds, and the final graph is learnt from all of them: it
     # differs only where a training begins with random weights.
-    monkeypatch.setattr(fitting, "FEW", 5)
-    monkeypatch.setattr(fitting, "FOLDS", 2)
+    monkeypatch.setattr(parts, "FEW", 5)
+    monkeypatch.setattr(parts, "FOLDS", 2)
     first, same, other = (fitted(demo, method, seed=seed).artifact for seed in (0, 0, 1))
     assert first.calibration.how == "cross-fitted"
     assert first.calibration == same.calibration

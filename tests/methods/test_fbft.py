@@ -30,6 +30,7 @@ from blemish.nets.features import Features
 from blemish.nets.gaussian import Places
 from blemish.nets.weights import BACKBONES
 from blemish.settings import configure
+from graphs import no_origin
 
 Array = npt.NDArray[np.float64]
 VIT = "vit_base_patch14_reg4_dinov2"
@@ -188,7 +189,9 @@ def features(tmp_path: Path) -> Features:
         far = np.einsum("dc,chw->dhw", mix, near)
         np.concatenate([near.ravel(), far.ravel()]).tofile(tmp_path / f"{number}.f32")
     shapes = ((6, 4, 4), (6, 4, 4))
-    return Features(files=tuple(tmp_path / f"{n}.f32" for n in range(8)), shapes=shapes)
+    return Features(
+        files=tuple(tmp_path / f"{n}.f32" for n in range(8)), shapes=shapes, origin=no_origin(8)
+    )
 
 
 def mlp(**changed: Any) -> FbftConfig:
@@ -232,7 +235,9 @@ def test_trained_students_tell_a_broken_transfer(features: Features) -> None:
 
 
 def test_perceptrons_need_two_taps_of_one_grid(tmp_path: Path) -> None:
-    features = Features(files=(tmp_path / "0.f32",), shapes=((3, 4, 4), (5, 2, 2)))
+    features = Features(
+        files=(tmp_path / "0.f32",), shapes=((3, 4, 4), (5, 2, 2)), origin=no_origin(1)
+    )
     with pytest.raises(ConfigError, match=r"two taps of the same grid.*\[4, 4\] and \[2, 2\]"):
         Fbft(mlp()).fit(features)
 

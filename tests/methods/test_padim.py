@@ -15,6 +15,7 @@ from blemish.errors import ConfigError, WeightsError
 from blemish.fitting import fit_folder
 from blemish.methods.padim import Padim, PadimConfig
 from blemish.nets.features import Features
+from graphs import no_origin
 
 SHAPES = ((3, 8, 8), (4, 4, 4))
 
@@ -26,7 +27,9 @@ def features(tmp_path: Path) -> Features:
     for number in range(20):
         values = [rng.normal(size=shape).astype(np.float32).ravel() for shape in SHAPES]
         np.concatenate(values).tofile(tmp_path / f"{number}.f32")
-    return Features(files=tuple(tmp_path / f"{n}.f32" for n in range(20)), shapes=SHAPES)
+    return Features(
+        files=tuple(tmp_path / f"{n}.f32" for n in range(20)), shapes=SHAPES, origin=no_origin(20)
+    )
 
 
 def test_the_paper_preset_is_the_papers() -> None:

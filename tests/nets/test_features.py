@@ -20,6 +20,7 @@ from blemish.nets import features as room
 from blemish.nets.features import Features, extract
 from blemish.runtime import session
 from blemish.track import silent
+from graphs import no_origin
 
 FRAME = Frame(size=(64, 64))
 
@@ -155,7 +156,9 @@ def numbered(tmp_path: Path) -> Features:
     shapes = ((2, 3, 4), (5, 1, 2))
     for number in range(5):
         (np.arange(34, dtype=np.float32) + 100 * number).tofile(tmp_path / f"{number}.f32")
-    return Features(files=tuple(tmp_path / f"{n}.f32" for n in range(5)), shapes=shapes)
+    return Features(
+        files=tuple(tmp_path / f"{n}.f32" for n in range(5)), shapes=shapes, origin=no_origin(5)
+    )
 
 
 def test_batches_hold_what_the_files_hold(numbered: Features) -> None:

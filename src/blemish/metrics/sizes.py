@@ -7,6 +7,7 @@ them. docs/metrics.md tells what is the paper's and what is ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -192,14 +193,27 @@ def _isotonic(hits: Floats, trials: Floats) -> Floats:
 def _curve(area: Counts, found: Chosen) -> Iterator[CurvePoint]:
     groups = max(1, min(POINTS, area.size // LEAST))
     for part in np.array_split(np.arange(area.size), groups):
-        hits, n = int(found[part].sum()), part.size
-        middle = (hits + Z**2 / 2) / (n + Z**2)
-        half = Z / (n + Z**2) * np.sqrt(hits * (n - hits) / n + Z**2 / 4)
+        hits = int(found[part].sum())
+        low, high = wilson(hits, part.size)
         yield CurvePoint(
             smallest=int(area[part[0]]),
             largest=int(area[part[-1]]),
-            count=n,
+            count=part.size,
             found=hits,
-            low=float(max(0.0, middle - half)),
-            high=float(min(1.0, middle + half)),
+            low=low,
+            high=high,
         )
+
+
+def wilson(found: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share of which `found` of `count` were seen, count at least 1.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+
+    >>> low, high = wilson(9, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+    """
+    middle = (found + Z**2 / 2) / (count + Z**2)
+    half = Z / (count + Z**2) * math.sqrt(found * (count - found) / count + Z**2 / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from blemish.artifact import Artifact
 from blemish.metrics.evaluation import FIGURES, Evaluation
 
@@ -47,6 +49,39 @@ def figures_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+def rehearsal_table(told: dict[str, Any]) -> str:
+    """What Rehearsal.result gives, as lines of fixed width with the sentences that go with them."""
+    judges = {
+        "held out": "by this model, which was not fitted on these parts",
+        "cross-fitted": "each by a model fitted without its part",
+    }
+    good = told["good"]
+    lines = [
+        f"Rehearsal: made-up defects on {good['parts']} good parts, inspected"
+        f" {judges[told['how']]}. Real ones may be easier or harder to find.",
+        f"{'':<16}{'found':>9}{'95 %':>15}{'image AUROC':>13}{'AUPRO@30':>10}{'area, px':>18}",
+    ]
+    names = ("smallest quarter", "second", "third", "largest quarter")
+    rows = [*told["kinds"].items(), *zip(names, told["sizes"], strict=False)]
+    rows += [("all", told["all"])] * (told["all"] is not None)
+    for name, row in rows:
+        area = " to ".join(f"{area}" for area in row["area_px"])
+        lines.append(
+            f"{name:<16}{row['found']:>3} of {row['made']:>3}{_between(row['interval']):>14}"
+            f"{row['image_auroc']:>13.3f}{row['aupro_30']:>10.3f}{area:>18}"
+        )
+    for kind, missing in told["not_made"].items():
+        lines.append(f"{kind}: {missing['count']} could not be made: {missing['reason']}")
+    lines.append(
+        f"Of the same parts untouched, {good['called']} of {good['parts']} were called defective"
+        f" ({_between(good['interval'])})."
+    )
+    if told["image_auroc_interval"]:
+        low, high = told["image_auroc_interval"]
+        lines.append(f"Image AUROC of all: {low:.3f} to {high:.3f} (95 % bootstrap).")
+    return "\n".join(lines)
+
+
 def how_measured(evaluation: Evaluation) -> str:
     """Sentences on the figures of pixels: where AUPRO's thresholds lie, and how exact all are."""
     exact = (
@@ -73,6 +108,10 @@ def aupro_mode(n_thresholds: int | None) -> str:
 def _line(name: str, row: dict[str, float | int | None] | dict[str, float | None]) -> str:
     cells = (row.get(figure) for figure in FIGURES)
     return " ".join([name, *(f"{'-' if c is None else format(c, '.4f'):>13}" for c in cells)])
+
+
+def _between(interval: list[float]) -> str:
+    return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
 
 
 def _share(rate: float | None) -> str:

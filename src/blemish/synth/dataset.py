@@ -217,7 +217,7 @@ def _add(work: _Work, held: Sequence[Sample], kind: str, number: int) -> None:
         image = read_image(sample.image)
         points = read_cloud(sample) if work.solid else None
         try:
-            altered = _make(kind, image, points, rng, work.settings[kind])
+            altered = on_part(kind, image, points, rng, work.settings[kind])
         except SynthError as error:
             reason = str(error)
             continue
@@ -239,10 +239,14 @@ def _add(work: _Work, held: Sequence[Sample], kind: str, number: int) -> None:
     work.left_out.append(f"{kind} {number:03} was not made: {reason}")
 
 
-def _make(
+def on_part(
     kind: str, image: Pixels, points: Cloud | None, rng: np.random.Generator, settings: Any
 ) -> Altered:
-    """A defect whose middle lies on the part, and which ends where the part ends."""
+    """A defect whose middle lies on the part, and which ends where the part ends.
+
+    Arguments as of a maker; settings: of the kind. Raises SynthError where none can be made,
+    ShapeError on an image too small for any.
+    """
     part = find_part(image)
     for _ in range(TRIES):
         altered = maker(kind)(image, points, rng, where=part, config=settings)

@@ -27,7 +27,7 @@ def sample_system(rng: np.random.Generator) -> System:
     sigma-factor, which is drawn evenly from 3.5 to 4.
 
     >>> s = np.linalg.svd(sample_system(np.random.default_rng(0))[..., :2], compute_uv=False)
-    >>> 3.5 <= (s @ (1, 2)).sum() <= 4
+    >>> bool(3.5 <= (s @ (1, 2)).sum() <= 4)
     True
     """
     stretch = _singular_values(rng)[:, None, :]  # (2, 1, 2): scales the columns

@@ -17,7 +17,7 @@ from blemish.synth.patches import Place, Size, lay, nothing_seen, overlap
 from blemish.synth.textures import texture
 
 Field = npt.NDArray[np.float32]  # (h, w)
-_FINEST = 1024  # px a side; noise of at most 64 cells is as smooth enlarged as drawn larger
+_FINEST = 512  # px a side; noise of at most 64 cells is as smooth enlarged as drawn larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +74,12 @@ def perlin(
             continue
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         place = (slice(y, y + height), slice(x, x + width))
-        foreign = _foreign(image, place, rng, config) * np.float32(white(image))
+        inside = mask[place]
+        foreign = _foreign(image, place, inside, rng, config) * np.float32(white(image))
         keep = np.float32(rng.uniform(*config.keep))
-        painted = (1 - keep) * foreign + keep * image[place]
-        altered = lay(image, points, place, painted, mask[place])
+        painted = image[place].astype(np.float32)
+        painted[inside] = (1 - keep) * foreign + keep * painted[inside]
+        altered = lay(image, points, place, painted, inside)
         if altered is not None:
             return altered
     raise nothing_seen("perlin blob")
@@ -145,7 +147,8 @@ def _moved(mask: Mask, where: Mask, rng: np.random.Generator) -> Mask:
         kept = np.zeros(count, np.bool_)
         kept[good + 1] = True
         return np.asarray(kept[labels])
-    chosen = int(rng.integers(count - 1))
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    chosen = int(rng.choice(count - 1, p=areas / areas.sum()))  # a few pixels make no defect
     left, top, width, height = boxes[chosen].tolist()
     blob = labels[top : top + height, left : left + width] == chosen + 1
     size = (mask.shape[0], mask.shape[1])
@@ -157,31 +160,32 @@ def _moved(mask: Mask, where: Mask, rng: np.random.Generator) -> Mask:
     return moved
 
 
-def _foreign(image: Pixels, place: Place, rng: np.random.Generator, config: Perlin) -> Light:
-    """(h, w, C) of texture for a place, 0 to 1."""
-    rows, columns = place
-    size = (rows.stop - rows.start, columns.stop - columns.start)
+def _foreign(
+    image: Pixels, place: Place, inside: Mask, rng: np.random.Generator, config: Perlin
+) -> Light:
+    """(N, C) of texture for the pixels inside the mask of a place, 0 to 1."""
+    size = (inside.shape[0], inside.shape[1])
     if rng.random() >= config.own_texture:
-        return texture(size, image.shape[2], rng, config.textures)
+        return np.asarray(texture(size, image.shape[2], rng, config.textures)[inside], np.float32)
     y, x = (
         int(rng.integers(long - side + 1)) for long, side in zip(image.shape, size, strict=False)
     )
-    piece = image[y : y + size[0], x : x + size[1]].astype(np.float32) / np.float32(white(image))
-    piece = np.ascontiguousarray(piece[:: rng.choice((1, -1)), :: rng.choice((1, -1))])
-    return _shuffled(jitter(piece, rng, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2), rng)
+    piece = image[y : y + size[0], x : x + size[1]]
+    piece = _shuffled(piece[:: rng.choice((1, -1)), :: rng.choice((1, -1))], rng)
+    light = piece[inside][None].astype(np.float32) / np.float32(white(image))
+    light = jitter(light, rng, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2)
+    return np.asarray(light[0], np.float32)
 
 
-def _shuffled(light: Light, rng: np.random.Generator) -> Light:
-    """Cut into up to 8 x 8 equal pieces that change places; what is left over stays."""
-    light = light.copy()
-    down, across = (min(int(rng.integers(2, 9)), side) for side in light.shape[:2])
-    high, wide = light.shape[0] // down, light.shape[1] // across
-    even = light[: down * high, : across * wide]
-    pieces = (
-        even.reshape(down, high, across, wide, -1)
-        .swapaxes(1, 2)
-        .reshape(-1, high, wide, light.shape[2])
+def _shuffled(piece: Pixels, rng: np.random.Generator) -> Pixels:
+    """Cut into up to 8 x 8 equal tiles that change places; what is left over stays."""
+    down, across = (min(int(rng.integers(2, 9)), side) for side in piece.shape[:2])
+    high, wide = piece.shape[0] // down, piece.shape[1] // across
+    even = piece[: down * high, : across * wide]
+    tiles = even.reshape(down, high, across, wide, -1).swapaxes(1, 2)
+    mixed = tiles.reshape(down * across, high, wide, -1)[rng.permutation(down * across)]
+    shuffled = piece.copy()
+    shuffled[: down * high, : across * wide] = (
+        mixed.reshape(tiles.shape).swapaxes(1, 2).reshape(even.shape)
     )
-    mixed = pieces[rng.permutation(len(pieces))].reshape(down, across, high, wide, -1)
-    light[: down * high, : across * wide] = mixed.swapaxes(1, 2).reshape(even.shape)
-    return light
+    return shuffled

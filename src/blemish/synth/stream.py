@@ -1,7 +1,7 @@
 """Pictures of good parts with made-up defects, without end: picture i is a function of (seed, i).
 
 Defects are made before the picture is resized for the model: at the photograph's own size or, so
-that photographs of many megapixels do not take many times longer, at a little more than the frame's.
+that photographs of many megapixels do not take many times longer, somewhat above the frame's.
 """
 
 from __future__ import annotations

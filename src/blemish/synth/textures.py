@@ -75,7 +75,9 @@ def _fitted(light: Light, size: tuple[int, int], channels: int) -> Light:
 def _drawn(size: tuple[int, int], rng: np.random.Generator) -> Light:
     """A pattern between two colours, with a little of a third at every scale."""
     pattern = PATTERNS[rng.integers(len(PATTERNS))](size, rng)
-    first, second, third = rng.uniform(0, 1, (3, 3)).astype(np.float32)
+    colours = rng.random((3, 3), np.float32)
+    grey = colours.mean(axis=1, keepdims=True)
+    first, second, third = grey + np.float32(rng.random()) * (colours - grey)  # vivid to dull
     veil = 0.35 * cloud(size, rng)[..., None]
     light = first + pattern[..., None] * (second - first)
     return np.asarray(np.clip(light + veil * (third - light), 0, 1), np.float32)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.errors import ShapeError
 from blemish.records import Mask, Pixels
-from blemish.synth.base import Altered, check, require, require_range, spot
+from blemish.synth.base import Altered, check, own_range, require, require_range, spot
 from blemish.synth.brush import attempt, blob, drawn, settle, soft, window
 
 Field = npt.NDArray[np.float32]  # (h, w, C)
@@ -28,18 +28,21 @@ class Transplant:
     scale: how much larger the piece gets on its way, 0.2 to 5.
     gain: how much its contrast grows, 0.1 to 5.
     mixed: where the place's own edges are stronger than the piece's, they stay.
+    least: mean change inside the mask below which a draw does not count, shares of the image's own
+        range, 0 to 0.5: a piece grown into the like of it is no defect.
     """
 
     radius: tuple[float, float] = (0.04, 0.2)
     scale: tuple[float, float] = (0.7, 1.3)
     gain: tuple[float, float] = (1.0, 1.5)
     mixed: bool = False
+    least: float = 0.05
 
     def __post_init__(self) -> None:
         require_range("transplant.radius", self.radius, 1e-4, 0.5)
         require_range("transplant.scale", self.scale, 0.2, 5)
         require_range("transplant.gain", self.gain, 0.1, 5)
-        require(isinstance(self.mixed, bool), "transplant.mixed", "true or false", self.mixed)
+        require(0 <= self.least <= 0.5, "transplant.least", "from 0 to 0.5", self.least)
 
 
 def transplant(
@@ -70,7 +73,7 @@ def transplant(
                 f"source must be {image.dtype} of {image.shape[2]} channels, like the image, but is"
                 f" {source.dtype} of {source.shape[2]}. Take both from the same camera."
             )
-    size = (image.shape[0], image.shape[1])
+    size, levels = (image.shape[0], image.shape[1]), own_range(image)
 
     def draw() -> Altered | None:
         radius = max(3.0, drawn(config.radius, rng) * min(size))
@@ -79,7 +82,12 @@ def transplant(
         piece = _piece(giver, place.size, config, rng)
         share = soft(blob(place, radius, rng), max(2.0, 0.15 * radius))
         grown = poisson(before, piece, share, config.mixed)
-        return settle(image, points, place, grown, grain=3)
+        altered = settle(image, points, place, grown, grain=3)
+        if altered is None:
+            return None
+        change = np.abs(altered.image[place.inside].astype(np.float32) - before).max(axis=2)
+        far = change[altered.mask[place.inside]].mean() >= config.least * levels
+        return altered if far else None
 
     return attempt("transplant", draw)
 

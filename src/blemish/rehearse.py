@@ -1,0 +1,186 @@
+"""What a model may be expected to find before there is a real defect: a rehearsal on made-up ones.
+
+On good parts that a model was not fitted on, defects of each flat kind are made at the photographs'
+own size, and inspected like any photograph; the same parts untouched are what to tell them from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.calibrate import Calibration
+from blemish.errors import ShapeError, SynthError
+from blemish.images import read_image
+from blemish.metrics.evaluate import Evaluator
+from blemish.metrics.sizes import DISJOINT, size_bins, wilson
+from blemish.records import Map, Mask, Pixels, Sample
+from blemish.synth import FLAT, settings_of
+from blemish.synth.dataset import on_part
+from blemish.track import Track, silent
+
+COUNT = 10  # defects of each kind
+PARTS = 100  # good ones that take part, at most
+TURNS = 3  # of them that a defect is tried on
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Defect:
+    """A made-up defect, as what it changes: a hundred whole photographs would fill the memory.
+
+    part: photograph of the good part it lies on. where: (K,) numbers of its pixels, row by row.
+    pixels: (K, C) what is there instead. quarter: of all defects by area, "D1" to "D4".
+    """
+
+    kind: str
+    part: Path
+    where: npt.NDArray[np.int32]
+    pixels: Pixels
+    quarter: str = ""
+
+    def on(self, good: Pixels) -> tuple[Pixels, Mask]:
+        """The (H, W, C) photograph of its part with the defect, and the (H, W) mask."""
+        altered, mask = good.copy(), np.zeros(good.shape[:2], np.bool_)
+        altered.reshape(-1, good.shape[2])[self.where] = self.pixels
+        mask.reshape(-1)[self.where] = True
+        return altered, mask
+
+
+def prepare(paths: Sequence[Path], *, seed: int, track: Track = silent) -> Rehearsal:
+    """COUNT defects of each flat kind on photographs of good parts, PARTS of them at most.
+
+    The same photographs and seed give the same defects. What cannot be made is told in the result.
+    Raises ImageError if a photograph cannot be read.
+    """
+    order = np.random.default_rng(seed).permutation(len(paths))[:PARTS]
+    parts = tuple(paths[i] for i in order.tolist())
+    plan = [(kind, number) for kind in FLAT for number in range(COUNT)]
+    defects: list[Defect] = []
+    not_made: dict[str, list[str]] = {}
+    for index, (kind, number) in enumerate(track(plan, "Making defects", len(plan))):
+        turns = [parts[(index + turn) % len(parts)] for turn in range(TURNS)]
+        made = _make(kind, turns, np.random.default_rng([seed, number, *kind.encode()]))
+        if isinstance(made, Defect):
+            defects.append(made)
+        else:
+            not_made.setdefault(kind, []).append(made)
+    return Rehearsal(parts, tuple(_quartered(defects)), not_made, seed=seed, track=track)
+
+
+def _make(kind: str, parts: Sequence[Path], rng: np.random.Generator) -> Defect | str:
+    """A defect on the first of the parts that allows one, or why none does."""
+    reason = ""
+    for part in parts:
+        try:
+            altered = on_part(kind, read_image(part), None, rng, settings_of(kind))
+        except (SynthError, ShapeError) as error:
+            reason = str(error)
+            continue
+        where = np.flatnonzero(altered.mask)
+        pixels = altered.image.reshape(-1, altered.image.shape[2])[where]
+        return Defect(kind=kind, part=part, where=where.astype(np.int32), pixels=pixels)
+    return reason
+
+
+def _quartered(defects: Sequence[Defect]) -> Iterator[Defect]:
+    """The defects, each with its quarter by area."""
+    areas = np.array([defect.where.size for defect in defects], np.int64)
+    bins = (
+        {name: chosen for name, chosen in size_bins(areas) if name in DISJOINT} if defects else {}
+    )
+    for index, defect in enumerate(defects):
+        yield replace(defect, quarter=next(name for name in bins if bins[name][index]))
+
+
+class Rehearsal:
+    """Hears models one by one, each on parts it was not fitted on, and keeps what they say.
+
+    parts: photographs that take part. defects: made on these. not_made: kind → reasons.
+    """
+
+    def __init__(
+        self,
+        parts: tuple[Path, ...],
+        defects: tuple[Defect, ...],
+        not_made: dict[str, list[str]],
+        *,
+        seed: int,
+        track: Track,
+    ) -> None:
+        self.parts, self.defects, self.not_made = parts, defects, not_made
+        self.seed, self.track = seed, track
+        self._by_kind, self._by_size = Evaluator(), Evaluator()
+
+    def hear(self, score: Callable[[Pixels], tuple[Map, float]], unseen: Sequence[Path]) -> None:
+        """What a model, by its Inspector's score, says about those of `unseen` that take part.
+
+        Raises ImageError if one cannot be read any more, ArtifactError if the model fails on it.
+        """
+        mine = [part for part in self.parts if part in unseen]
+        for part in self.track(mine, "Rehearsing", len(mine)):
+            good = read_image(part)
+            map, value = score(good)
+            sample = Sample(image=part, split="test", defect_type="good")
+            self._by_kind.add(sample, value, map)
+            self._by_size.add(sample, value, map)
+            for defect in self.defects:
+                if defect.part == part:
+                    altered, mask = defect.on(good)
+                    map, value = score(altered)
+                    kind = replace(sample, defect_type=defect.kind)
+                    self._by_kind.add(kind, value, map, mask)
+                    size = replace(sample, defect_type=defect.quarter)
+                    self._by_size.add(size, value, map, mask)
+
+    def result(self, calibration: Calibration) -> dict[str, Any]:
+        """What was found at the threshold of `calibration`, as plain JSON.
+
+        "all" (None without any defect), "kinds" and "sizes", four quarters by area, have rows as
+        _row makes them; "good" says how many untouched parts were called defective.
+        """
+        kinds = self._by_kind.result(calibration.threshold)
+        sizes = self._by_size.result(calibration.threshold, bootstrap=0)
+        whole = {**kinds.figures, "count": len(self.defects)}
+        whole["detection_rate"] = kinds.detection_rate
+        good = kinds.counts["good"]
+        alarms = round((kinds.false_alarm_rate or 0) * good)
+        between = kinds.intervals["image_auroc"]
+        return {
+            "how": calibration.how,
+            "seed": self.seed,
+            "good": {"parts": good, "called": alarms, "interval": list(wilson(alarms, good))},
+            "all": _row(whole, self.defects) if self.defects else None,
+            "image_auroc_interval": between and list(between),
+            "kinds": {
+                kind: _row(row, [one for one in self.defects if one.kind == kind])
+                for kind, row in kinds.by_type.items()
+            },
+            "sizes": [
+                _row(row, [one for one in self.defects if one.quarter == name])
+                for name, row in sizes.by_type.items()
+            ],
+            "not_made": {
+                kind: {"count": len(reasons), "reason": reasons[-1]}
+                for kind, reasons in self.not_made.items()
+            },
+        }
+
+
+def _row(figures: dict[str, Any], defects: Sequence[Defect]) -> dict[str, Any]:
+    """made, found and Wilson's interval of that share; image_auroc and aupro_30 against the
+    untouched parts; area_px, the least and the greatest."""
+    areas = [defect.where.size for defect in defects]
+    found = round(figures["detection_rate"] * len(areas))
+    return {
+        "made": len(areas),
+        "found": found,
+        "interval": list(wilson(found, len(areas))),
+        "image_auroc": figures["image_auroc"],
+        "aupro_30": figures["aupro_30"],
+        "area_px": [min(areas), max(areas)],
+    }
