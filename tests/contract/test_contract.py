@@ -200,7 +200,7 @@ def test_cross_fitted_seeds_differ_in_calibration(
     # The seed deals the parts out in folds, and the final graph is learnt from all of them: it
     # differs only where a training begins with random weights.
     monkeypatch.setattr(parts, "FEW", 5)
-    monkeypatch.setattr(parts, "FOLDS", 2)
+    monkeypatch.setattr(parts, "FOLDS", 3)
     first, same, other = (fitted(demo, method, seed=seed).artifact for seed in (0, 0, 1))
     assert first.calibration.how == "cross-fitted"
     assert first.calibration == same.calibration
