@@ -7,7 +7,6 @@ import json
 import random
 import shutil
 import warnings
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,18 @@ from blemish.track import silent
 SIZE = 64
 TOLERANCE = 1e-3  # of the largest value: what export.py promises between torch and the runtime
 HELD_OUT = 0.5  # at this rate some of 12 good parts are spared, and the seed chooses which
+# What makes a fit a matter of seconds; what is promised does not depend on it.
+QUICK: dict[str, dict[str, Any]] = {"fractalad": {"steps": 2, "batch": 2, "patience": 0}}
 ODD_SIZES = [(37, 53), (301, 211), (64, 64), (1, 1), (1, 90), (90, 1)]
 PRESETS = [(method, preset) for method in METHODS for preset in METHODS[method].presets]
 
 
 def fitted(data: Path, method: str, **kwargs: Any) -> Inspector:
-    return fit_folder(data, method=method, settings={"size": SIZE}, **kwargs)
+    return fit_folder(data, method=method, settings=settings(method), **kwargs)
+
+
+def settings(method: str) -> dict[str, Any]:
+    return {"size": SIZE, **QUICK.get(method, {})}
 
 
 @pytest.fixture(scope="module", params=METHODS)
@@ -61,7 +66,7 @@ def good(demo: Path) -> Pixels:
 
 @pytest.fixture(scope="module")
 def features(method: str, demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Features:
-    _, config = choose(method, "embedded", {"size": SIZE})
+    _, config = choose(method, "embedded", settings(method))
     paths = [sample.image for sample in open_data(demo).train]
     folder = tmp_path_factory.mktemp("features")
     return extract(backbone_graph(config), config.frame(), paths, folder, silent)[0]
@@ -118,7 +123,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def test_fit_returns_self_and_keeps_its_config(method: str, features: Features) -> None:
-    kind, config = choose(method, "embedded", {"size": SIZE})
+    kind, config = choose(method, "embedded", settings(method))
     before = as_json(config)
     made = kind(config)
     assert made.fit(features) is made
@@ -192,20 +197,27 @@ def test_another_seed_gives_another_model(
 def test_cross_fitted_seeds_differ_in_calibration(
     method: str, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The seed deals the parts out in folds, and the final graph is learnt from all of them.
+    # The seed deals the parts out in folds, and the final graph is learnt from all of them: it
+    # differs only where a training begins with random weights.
     monkeypatch.setattr(parts, "FEW", 5)
+    monkeypatch.setattr(parts, "FOLDS", 3)
     first, same, other = (fitted(demo, method, seed=seed).artifact for seed in (0, 0, 1))
     assert first.calibration.how == "cross-fitted"
     assert first.calibration == same.calibration
     assert first.calibration.scores != other.calibration.scores
-    assert first.graph == other.graph
+    assert first.graph == same.graph
+    assert (first.graph == other.graph) is not METHODS[method].trained
 
 
-def test_few_parts_leave_nothing_to_the_seed(method: str, demo: Path, inspector: Inspector) -> None:
-    # Each is left out by itself, and nothing else in these presets is random.
+def test_few_parts_leave_only_a_training_to_the_seed(
+    method: str, demo: Path, inspector: Inspector
+) -> None:
+    # Each is left out by itself, and nothing else in these presets is random; a method that is
+    # trained draws its weights and its batches, and deals even few parts out in folds.
     other = fitted(demo, method, seed=1).artifact
-    assert other.graph == inspector.artifact.graph
-    assert other.calibration == inspector.artifact.calibration
+    random = METHODS[method].trained
+    assert (other.graph == inspector.artifact.graph) is not random
+    assert (other.calibration == inspector.artifact.calibration) is not random
     assert other.about["seed"] == 1
 
 
@@ -246,7 +258,7 @@ def test_sixteen_bits_of_the_same_scene_score_alike(inspector: Inspector, good: 
     map = inspector.inspect(good).map
     deep = inspector.inspect(good.astype(np.uint16) * 257).map
     # Resizing rounds 8-bit pixels to 8 bits again, which distances to 12 parts magnify.
-    assert np.abs(deep - map).mean() <= 0.05 * map.mean()
+    assert np.abs(deep - map).mean() <= 0.05 * np.abs(map).mean()
 
 
 def test_higher_is_worse(inspector: Inspector, good: Pixels) -> None:
@@ -271,7 +283,8 @@ def test_order_and_company_do_not_matter(inspector: Inspector, demo: Path) -> No
         assert np.array_equal(forward[path].map, backward[path].map)
         assert forward[path].score == backward[path].score
     alone = Inspector(inspector.artifact, threads=1).inspect(images[3])
-    assert np.allclose(alone.map, forward[images[3]].map, rtol=TOLERANCE, atol=0)
+    together = forward[images[3]].map
+    assert np.abs(alone.map - together).max() <= TOLERANCE * np.abs(together).max()
 
 
 def test_threads_may_share_a_detector(inspector: Inspector, demo: Path) -> None:
@@ -304,11 +317,12 @@ def test_scoring_changes_nothing(inspector: Inspector, good: Pixels, tmp_path: P
 
 
 def test_a_forward_pass_changes_nothing(method: str, features: Features) -> None:
-    kind, config = choose(method, "embedded", {"size": SIZE})
+    kind, config = choose(method, "embedded", settings(method))
     head = kind(config).fit(features).head().eval()
     before = {name: value.clone() for name, value in head.state_dict().items()}
     taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
-    first, again = head(*taps), head(*taps)
+    with torch.no_grad():
+        first, again = head(*taps), head(*taps)
     assert torch.equal(first, again)
     assert not head.training
     assert before.keys() == head.state_dict().keys()
@@ -337,12 +351,11 @@ def test_a_saved_model_scores_to_the_bit(inspector: Inspector, demo: Path, tmp_p
 
 
 @pytest.fixture(scope="module")
-def in_torch(method: str, features: Features) -> Iterator[tuple[torch.nn.Module, torch.nn.Module]]:
-    kind, config = choose(method, "embedded", {"size": SIZE})
+def in_torch(method: str, features: Features) -> tuple[torch.nn.Module, torch.nn.Module]:
+    kind, config = choose(method, "embedded", settings(method))
     weights = find_weights(config.backbone, config.weights)
     backbone = Frozen(config.backbone, config.taps, (SIZE, SIZE), weights)
-    with torch.no_grad():
-        yield backbone, kind(config).fit(features).head().eval()
+    return backbone, kind(config).fit(features).head().eval()
 
 
 @pytest.mark.parametrize("size", [None, *ODD_SIZES])
@@ -355,7 +368,8 @@ def test_the_runtime_agrees_with_torch(
     pixels = noise(size, 3, np.uint8) if size else good
     frame = inspector.artifact.frame
     backbone, head = in_torch
-    grid = head(*backbone(torch.from_numpy(frame.to_model(pixels))))
+    with torch.no_grad():
+        grid = head(*backbone(torch.from_numpy(frame.to_model(pixels))))
     expected = frame.to_native(grid.numpy(), pixels.shape[:2])
     found = inspector.inspect(pixels)
     assert np.abs(found.map - expected).max() <= TOLERANCE * np.abs(expected).max()
