@@ -139,8 +139,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 def test_the_house_is_small() -> None:
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in FILES]
-    assert len(FILES) <= 90
-    assert sum(lengths) <= 13000
+    assert len(FILES) <= 115
+    assert sum(lengths) <= 16000
     assert statistics.median(lengths) <= 140
 
 

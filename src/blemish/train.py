@@ -93,6 +93,7 @@ def train(
             continue
         if plan.patience and loss_unseen is not None:
             looks.append(_look(net, loss_unseen))
+            _refuse_no_number(looks[-1], step)
             if looks.index(min(looks)) == len(looks) - 1:
                 best = _state(net)
         if checkpoint is not None:

@@ -32,14 +32,13 @@ from blemish.nets.sfnet import SFNet, enlarge
 from blemish.nets.student import Distilled, Plain, StudentNetwork, distance
 from blemish.runtime import session
 from blemish.synth import maker
-from blemish.synth.stream import Picture, Stream
+from blemish.synth.stream import KINDS, Picture, Stream
 from blemish.track import Track, silent
 from blemish.train import Batch, Plan, train
 
 Net = TypeVar("Net", bound=nn.Module)
 UNSEEN = 11  # every so many images one is for validation only; odd, so that both halves give some
 UNSEEN_PICTURES = 64  # made of these
-KINDS = ("fractal", "perlin", "scratch", "crack", "stain", "scorch", "missing")
 IDLE = {  # settings that do nothing to a student
     "places": (),
     "network": ("width", "directions", "ridge", "noise", "weight"),
@@ -84,10 +83,10 @@ class FractaladConfig(Config):
     patience: int = 5
     mean: bool = False
     width: int = 16
-    directions: int = 64
+    directions: int = 40
     ridge: float = 0.01
     noise: float = 0.5
-    weight: float = 1.0
+    weight: float = 2.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -156,12 +155,12 @@ class Fractalad(Method):
 
         def batch_of(pictures: list[Picture], rng: np.random.Generator) -> Batch:
             seen = [see[one.source % 2](one.altered) for one in pictures]
-            grids = [torch.cat(grid) for grid in zip(*seen, strict=True)]
-            return (masks(pictures), *(grid + c.noise * shifts(rng, grid) for grid in grids))
+            grid = torch.cat([grid for (grid,) in seen])
+            return masks(pictures), grid + c.noise * shifts(rng, grid)
 
         def loss_of(batch: Batch) -> Tensor:
-            mask, fine, coarse = batch
-            return self._segmentation(judge(fine, coarse), mask)
+            mask, grid = batch
+            return self._segmentation(judge(grid), mask)
 
         self._train(judge, loss_of, batch_of, features, seed, track)
         return PlacesHead(whole, judge, c.weight)
@@ -272,7 +271,7 @@ def attending(
     if attention is not None:
         taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
         names = [tap.name for tap in session(graph).get_outputs()]
-        graph = join(graph, to_onnx(attention, taps, names, ["fine", "coarse"], {}), names)
+        graph = join(graph, to_onnx(attention, taps, names, ["attention"], {}), names)
     run = session(graph, threads=1)
     entry = run.get_inputs()[0].name
     return lambda image: tuple(map(torch.from_numpy, run.run(None, {entry: image})))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from blemish.errors import ConfigError, DataError
 
-LEAST = 1e-3  # of a mean square whose usual value is 1, so that its logarithm has an end
+LEAST = 0.05  # added to a mean square whose usual value is 1, so that its logarithm has an end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
