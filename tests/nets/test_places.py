@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from scipy.linalg import solve_triangular
-from scipy.ndimage import map_coordinates, uniform_filter
+from scipy.ndimage import map_coordinates
 
+from blemish.errors import DataError
 from blemish.frame import Frame
 from blemish.nets.features import Features, Origin
 from blemish.nets.gaussian import LEAST
@@ -19,8 +20,8 @@ from blemish.nets.places import Attention, Judge, PlacesHead, crossed, fit_atten
 Array = npt.NDArray[np.float64]
 COUNT, WIDTH, RIDGE = 21, 5, 0.05
 SHAPES = ((4, 16, 16), (4, 8, 8), (6, 4, 4), (10, 2, 2))
-SHALLOW = (2, 2, 1, 1, 1, 1)  # 2 groups of the first tap's 4 channels, 4 of the second's
-DEEP = (1, 1, 2, 2, 1, 1, 1, 2)  # 4 groups of the third's 6, 4 of the 5 directions that are kept
+GROUPS = (2, 2, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 2)  # of 4, 4, 6 channels and 5 directions
+SIDE = 2  # of the squares of positions that share a covariance
 
 
 def write(path: Path, seed: int) -> None:
@@ -42,45 +43,41 @@ def taps_of(features: Features, index: int) -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(tap) for tap in features.batch([index]))
 
 
-def pooled(grid: Array) -> Array:
-    """3 x 3 means of (h, w), of what lies inside."""
-    inside = uniform_filter(np.ones_like(grid), 3, mode="constant")
-    mean: Array = uniform_filter(grid, 3, mode="constant") / inside
-    return mean
-
-
-def doubled(grid: Array) -> Array:
-    places = [(np.arange(2 * side) + 0.5) / 2 - 0.5 for side in grid.shape]
+def enlarged(grid: Array, size: int) -> Array:
+    """(h, w) → (size, size), bilinear from edge to edge."""
+    places = [(np.arange(size) + 0.5) * side / size - 0.5 for side in grid.shape]
     at = np.stack(np.meshgrid(*places, indexing="ij"))
-    twice: Array = map_coordinates(grid, at, order=1, mode="nearest")
-    return twice
+    large: Array = map_coordinates(grid, at, order=1, mode="nearest")
+    return large
 
 
-def seen(features: Features, basis: torch.Tensor) -> tuple[Array, Array]:
-    """What shallow and deep attention look at: (N, 8, 8, 8) and (N, 11, 4, 4)."""
+def seen(features: Features, basis: torch.Tensor) -> Array:
+    """What attention looks at: (N, 19, 8, 8)."""
     one, two, three, four = (tap.astype(np.float64) for tap in features.batch(range(len(features))))
     halved = one.reshape(len(one), 4, 8, 2, 8, 2).mean((3, 5))
     kept = np.einsum("ck,nchw->nkhw", basis.double().numpy(), four)
-    third = np.stack([[pooled(plane) for plane in image] for image in three])
-    fourth = np.stack([[doubled(pooled(plane)) for plane in image] for image in kept])
-    return np.concatenate([halved, two], axis=1), np.concatenate([third, fourth], axis=1)
+    third, fourth = (
+        np.stack([[enlarged(plane, 8) for plane in image] for image in tap])
+        for tap in (three, kept)
+    )
+    return np.concatenate([halved, two, third, fourth], axis=1)
 
 
-def surprise(good: Array, image: Array, side: int, groups: tuple[int, ...]) -> Array:
+def surprise(good: Array, image: Array) -> Array:
     """(G, h, w): log mean square of each group's whitened residual, one place at a time."""
     _, d, h, w = good.shape
     own = np.stack(
         [[np.cov(good[:, :, y, x].T) for x in range(w)] for y in range(h)]
     )  # (h, w, d, d)
-    shared = own.reshape(h // side, side, w // side, side, d, d).mean((1, 3))
+    shared = own.reshape(h // SIDE, SIDE, w // SIDE, SIDE, d, d).mean((1, 3))
     floor = RIDGE * np.diag(np.diagonal(shared, axis1=2, axis2=3).mean((0, 1)))
-    out = np.empty((len(groups), h, w))
+    out = np.empty((len(GROUPS), h, w))
     for y in range(h):
         for x in range(w):
-            root = np.linalg.cholesky(shared[y // side, x // side] + floor)
+            root = np.linalg.cholesky(shared[y // SIDE, x // SIDE] + floor)
             off = image[:, y, x] - good[:, :, y, x].mean(0)
             white = solve_triangular(root, off, lower=True)
-            parts = np.split(white, np.cumsum(groups)[:-1])
+            parts = np.split(white, np.cumsum(GROUPS)[:-1])
             out[:, y, x] = [np.log((part**2).mean() + LEAST) for part in parts]
     return out
 
@@ -89,28 +86,26 @@ def test_attention_is_a_whitened_residual_of_each_group_at_each_place(features: 
     basis = strongest(features, WIDTH)
     good = features.part(range(20))
     attention = fit_attention(good, basis, RIDGE)
-    assert attention.groups == [len(SHALLOW), len(DEEP)]
+    assert attention.groups == len(GROUPS)
     found = attention(*taps_of(features, 20))
-    assert [grid.shape for grid in found] == [(1, 6, 8, 8), (1, 8, 4, 4)]
-    wholes = zip(seen(features, basis), (2, 1), (SHALLOW, DEEP), found, strict=True)
-    for whole, side, groups, grid in wholes:
-        expected = surprise(whole[:20], whole[20], side, groups)
-        assert np.allclose(grid[0], expected, rtol=1e-2, atol=1e-2)
+    assert found.shape == (1, len(GROUPS), 8, 8)
+    whole = seen(features, basis)
+    assert np.allclose(found[0], surprise(whole[:20], whole[20]), rtol=1e-2, atol=1e-2)
 
 
 def test_attention_is_higher_where_a_part_is_odd(features: Features) -> None:
     attention = fit_attention(features, strongest(features, WIDTH), RIDGE)
     taps = taps_of(features, 0)
-    before = attention(*taps)[0]
+    before = attention(*taps)
     taps[1][0, :, 2, 5] += 30
-    after = attention(*taps)[0]
+    after = attention(*taps)
     changed = (after - before).abs().amax(1)[0] > 1e-4
     assert changed.nonzero().tolist() == [[2, 5]]
-    assert (after[0, 2:, 2, 5] > before[0, 2:, 2, 5]).all()
+    assert (after[0, 2:6, 2, 5] > before[0, 2:6, 2, 5]).all()  # the groups of that tap
 
 
 def buffers(attention: Attention) -> list[torch.Tensor]:
-    return [value for far in attention.surprises for value in (far.shift, far.maps)]  # type: ignore[misc]
+    return [attention.surprise.shift, attention.surprise.maps]
 
 
 def test_an_image_is_attended_by_gaussians_that_have_not_seen_it(features: Features) -> None:
@@ -129,15 +124,13 @@ def test_an_image_is_attended_by_gaussians_that_have_not_seen_it(features: Featu
 
 def test_both_halves_and_the_whole_are_on_one_scale(features: Features) -> None:
     whole, pair = crossed(features, strongest(features, WIDTH), RIDGE)
-    grids = [pair[i % 2](*taps_of(features, i)) for i in range(COUNT)]
-    for level in range(2):
-        values = torch.cat([grid[level] for grid in grids]).double()
-        assert torch.allclose(values.mean((0, 2, 3)), torch.zeros(1).double(), atol=1e-4)
-        assert torch.allclose(values.std((0, 2, 3), correction=0), torch.ones(1).double(), 1e-4)
-        for attention in pair:
-            for name in (f"level_{level}", f"spread_{level}"):
-                assert torch.equal(attention.get_buffer(name), whole.get_buffer(name))
-    own = torch.cat([whole(*taps_of(features, i))[1] for i in range(COUNT)])
+    values = torch.cat([pair[i % 2](*taps_of(features, i)) for i in range(COUNT)]).double()
+    assert torch.allclose(values.mean((0, 2, 3)), torch.zeros(1).double(), atol=1e-4)
+    assert torch.allclose(values.std((0, 2, 3), correction=0), torch.ones(1).double(), 1e-4)
+    for attention in pair:
+        assert torch.equal(attention.level, whole.level)
+        assert torch.equal(attention.spread, whole.spread)
+    own = torch.cat([whole(*taps_of(features, i)) for i in range(COUNT)])
     assert own.mean() < 0  # what it was fitted on looks too usual to it
 
 
@@ -157,7 +150,12 @@ def test_the_strongest_directions_are_the_principal_ones(features: Features, wid
     assert (largest > 0).all()
 
 
-def judge_of(groups: list[int]) -> Judge:
+def test_too_few_images_to_cross_are_refused(features: Features) -> None:
+    with pytest.raises(DataError, match="at least 4 good images to learn from, but got 3"):
+        crossed(features.part(range(3)), strongest(features, WIDTH), RIDGE)
+
+
+def judge_of(groups: int) -> Judge:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Judge(groups, 4).eval()
@@ -170,20 +168,18 @@ def test_the_head_is_the_judge_and_a_share_of_the_mean_attention(
     whole, _ = crossed(features, strongest(features, WIDTH), RIDGE)
     judge, taps = judge_of(whole.groups), taps_of(features, 3)
     with torch.no_grad():
-        fine, coarse = whole(*taps)
-        logits = judge(fine, coarse)[0, 0].numpy()
+        grid = whole(*taps)
+        logits = judge(grid)[0, 0].numpy()
         found = PlacesHead(whole, judge, weight)(*taps)
-    far = fine[0].double().numpy().mean(0) + doubled(coarse[0].double().numpy().mean(0))
+    far = grid[0].double().numpy().mean(0)
     assert found.shape == (8, 8)
-    assert np.allclose(found, logits + weight * far / 2, atol=1e-4)
+    assert np.allclose(found, logits + weight * far, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (6, 10), (2, 2), (64, 64)])
-def test_the_judge_takes_grids_of_any_even_size(size: tuple[int, int]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    fine = torch.randn(2, 6, *size, generator=generator)
-    coarse = torch.randn(2, 8, size[0] // 2, size[1] // 2, generator=generator)
+@pytest.mark.parametrize("size", [(8, 8), (6, 10), (1, 3), (64, 64)])
+def test_the_judge_takes_grids_of_any_size(size: tuple[int, int]) -> None:
+    grid = torch.randn(2, 6, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        found = judge_of([6, 8])(fine, coarse)
+        found = judge_of(6)(grid)
     assert found.shape == (2, 1, *size)
     assert torch.isfinite(found).all()
