@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from blemish.records import Mask, Pixels
 from blemish.synth.base import own_range
@@ -41,7 +44,9 @@ def find_part(image: Pixels) -> Mask | None:
     return np.asarray(smooth > 0.5)
 
 
-def _stands_out(part: Mask, away: np.ndarray, outline: np.ndarray, levels: float) -> bool:
+def _stands_out(
+    part: Mask, away: npt.NDArray[np.float32], outline: npt.NDArray[Any], levels: float
+) -> bool:
     area, hull = cv2.contourArea(outline), cv2.contourArea(cv2.convexHull(outline))
     edge = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
     if not 0.02 * part.size < area < 0.9 * part.size or area < _SOLID * hull:

@@ -219,10 +219,10 @@ def _crack(
         rng,
     )
     place = _around(image.shape[:2], np.concatenate(lines))
-    cover = np.zeros(place.size, np.float32)
+    cover: Field = np.zeros(place.size, np.float32)
     for line in lines:
         _trace(cover, line - (place.left, place.top, 0))
-    cover = _focused(cover, 0.45)
+    cover = np.asarray(_focused(cover, 0.45), np.float32)
     # One lip stands a little higher than the other and catches light.
     dx, dy = rng.choice([-1, 1], 2).tolist()
     shifted = np.pad(cover, 1)[1 + dy : 1 + dy + cover.shape[0], 1 + dx : 1 + dx + cover.shape[1]]
@@ -278,7 +278,7 @@ def _walk(
     return np.stack([x, y, wide], axis=1)
 
 
-def _around(size: tuple[int, int], line: Line) -> Window:
+def _around(size: tuple[int, ...], line: Line) -> Window:
     """The window that holds every point of a line, as far as the image goes."""
     reach = float(line[:, 2].max()) + 3
     x, y = line[:, 0], line[:, 1]
