@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 
 import blemish
-from blemish import fitting, rehearse
+from blemish import fitting, parts, rehearse
 from blemish.artifact import open_artifact
 from blemish.calibrate import Calibration
 from blemish.errors import ArtifactError
-from blemish.fitting import fit_folder, split
+from blemish.fitting import fit_folder
 from blemish.images import read_image
+from blemish.parts import split
 from blemish.records import Map, Pixels
 from blemish.rehearse import Rehearsal, prepare
 from blemish.report.text import rehearsal_table
@@ -160,7 +161,7 @@ def test_no_part_is_shown_to_a_model_fitted_on_it(
     demo: Path, paths: list[Path], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rate = 0.34 if few == 5 else 0.01
-    monkeypatch.setattr(fitting, "FEW", few)
+    monkeypatch.setattr(parts, "FEW", few)
     fitted: list[set[str]] = []
     shown: list[Path] = []
     fit, hear = fitting.head_graph, Rehearsal.hear
@@ -179,7 +180,7 @@ def test_no_part_is_shown_to_a_model_fitted_on_it(
     monkeypatch.setattr(Rehearsal, "hear", watched_hear)
     model = fit_folder(demo, settings={"size": 64}, false_alarms=rate, rehearse=True)
     told = model.artifact.about["rehearsal"]
-    folds = split(len(paths), rate, 0).folds
+    folds = split(len(paths), rate, 0, trained=False).folds
     assert len(shown) == len(set(shown)) == told["good"]["parts"] == sum(map(len, folds))
     assert told["how"] == ("held out" if few == 5 else "cross-fitted")
     assert told["all"]["made"] == 9
