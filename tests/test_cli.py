@@ -27,7 +27,7 @@ from blemish import cli
 from blemish.fitting import fit_folder
 from blemish.images import read_map
 
-VERBS = ("fit", "inspect", "evaluate", "info", "bench", "demo")
+VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "demo")
 SMALL = ("--size", "64")
 LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms"}
 FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",
@@ -216,7 +216,7 @@ def test_other_false_alarms_are_refused(run: Run, demo: Path, tmp_path: Path, ra
         (("--set", "backbone=resnet18"), "--set weights=path/to/"),
         (("--set", "weights=nowhere.pth"), "'nowhere.pth' is none"),
         (("--size", "16"), "size must be between"),
-        (("--method", "best"), "method must be one of ['fbft', 'padim']"),
+        (("--method", "best"), "method must be one of ['fbft', 'fractalad', 'padim']"),
         (("--preset", "tiny"), "preset of padim must be one of"),
         (("--preset", "paper"), "--set weights=path/to/"),
         (("--method", "fbft", "--set", "students=cubic"), "students must be of type"),
