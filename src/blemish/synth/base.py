@@ -115,7 +115,7 @@ def _fits(name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic])
 
 
 def spot(
-    size: tuple[int, int], where: Mask | None, rng: np.random.Generator, margin: float = 0.0
+    size: tuple[int, ...], where: Mask | None, rng: np.random.Generator, margin: float = 0.0
 ) -> tuple[float, float]:
     """One pixel (x, y), evenly from `where`, or from all that is at least `margin` (a share of
     each side, 0 to 0.5) away from the border. size: (H, W)."""

@@ -57,7 +57,7 @@ class Window:
         return cos * columns + sin * rows, cos * rows - sin * columns
 
 
-def window(size: Size, spot: tuple[float, float], reach: float) -> Window:
+def window(size: tuple[int, ...], spot: tuple[float, float], reach: float) -> Window:
     """What lies within `reach` px of a spot (x, y), cut at the image's border."""
     x, y = spot
     return Window(

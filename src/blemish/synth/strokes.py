@@ -222,15 +222,15 @@ def _crack(
     cover = np.zeros(place.size, np.float32)
     for line in lines:
         _trace(cover, line - (place.left, place.top, 0))
-    cover = _focused(cover, 0.45)
+    seen = _focused(cover, 0.45)
     # One lip stands a little higher than the other and catches light.
     dx, dy = rng.choice([-1, 1], 2).tolist()
-    shifted = np.pad(cover, 1)[1 + dy : 1 + dy + cover.shape[0], 1 + dx : 1 + dx + cover.shape[1]]
-    lip = np.clip(shifted - cover, 0, 1) * np.float32(rng.uniform(0, 0.25))
+    shifted = np.pad(seen, 1)[1 + dy : 1 + dy + seen.shape[0], 1 + dx : 1 + dx + seen.shape[1]]
+    lip = np.clip(shifted - seen, 0, 1) * np.float32(rng.uniform(0, 0.25))
     before = image[place.inside].astype(np.float32)
     depth = np.minimum(before, np.maximum(before - darkest, 0))
     strength = drawn(config.strength, rng)
-    painted = before + (lip - cover)[..., None] * np.float32(strength) * depth
+    painted = before + (lip - seen)[..., None] * np.float32(strength) * depth
     return settle(image, points, place, painted)
 
 
@@ -278,7 +278,7 @@ def _walk(
     return np.stack([x, y, wide], axis=1)
 
 
-def _around(size: tuple[int, int], line: Line) -> Window:
+def _around(size: tuple[int, ...], line: Line) -> Window:
     """The window that holds every point of a line, as far as the image goes."""
     reach = float(line[:, 2].max()) + 3
     x, y = line[:, 0], line[:, 1]
