@@ -105,7 +105,7 @@ def _scar(size: tuple[int, int], config: CutPaste, rng: np.random.Generator) -> 
     long = max(3.0, rng.uniform(*config.scar_length) * shorter)
     angle = rng.uniform(-config.scar_turn, config.scar_turn)
     corners = cv2.boxPoints(((0.0, 0.0), (wide, long), angle))
-    corners -= corners.min(axis=0)
+    corners = corners - corners.min(axis=0)
     box = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 1, np.array(size[::-1]) - 1)
     sheet = np.zeros((int(box[1]), int(box[0])), np.uint8)
     cv2.fillConvexPoly(sheet, np.rint(corners).astype(np.int32), 1)

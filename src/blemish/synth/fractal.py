@@ -80,7 +80,8 @@ def fractal(
 
     where: for the middle of the place it is laid on; then it may be cut by the image's border.
     Otherwise it lies whole in the image. Unlike in the released code, channels are cut at white
-    where they wrapped around, no fractal is empty, no search is endless, and what nobody could see
+    where they wrapped around, the mask is widened at the image's own resolution, patches turn with
+    bilinear interpolation, no fractal is empty, no search is endless, and what nobody could see
     (fewer than 4 pixels changed by more than 2 % of white) is drawn again.
 
     Raises:
@@ -89,9 +90,9 @@ def fractal(
     """
     check(image, points, where)
     part = foreground(image) if config.on_object else None
-    top = white(image)
+    size, top = (image.shape[0], image.shape[1]), white(image)
     for _ in range(TRIES):
-        places = _places(image.shape[:2], part, where, config, rng)
+        places = _places(size, part, where, config, rng)
         altered = places and _pasted(image, points, *places, top, config, rng)
         if altered:
             return altered
@@ -110,12 +111,14 @@ def _places(
     side = int(shorter * rng.uniform(*(config.patch if part is None else config.object_patch)))
     side = min(max(_SMALLEST, side), *size)
     source = _corner(size, part, side, config, rng)
+    target: tuple[int, int] | None = None
     if where is None:
         target = _corner(size, part, side, config, rng)
     else:
         allowed = where if part is None else where & part
-        x, y = spot(size, allowed, rng) if allowed.any() else (-1, -1)
-        target = (int(y) - side // 2, int(x) - side // 2) if x >= 0 else None
+        if allowed.any():
+            x, y = spot(size, allowed, rng)
+            target = (int(y) - side // 2, int(x) - side // 2)
     return (source, target, side) if source and target else None
 
 
@@ -150,12 +153,13 @@ def _pasted(
     config: Fractal,
     rng: np.random.Generator,
 ) -> Altered | None:
+    size = (image.shape[0], image.shape[1])
     patch = image[source[0] : source[0] + side, source[1] : source[1] + side]
     light = _recoloured(patch.astype(np.float32) / np.float32(top), config.jitter, rng)
     light, shape = _turned(light, fractal_mask(side, rng), config.rotation, rng)
-    inside, seen = overlap(target, shape.shape, image.shape[:2])
-    rims = tuple(round(config.rim * long) for long in image.shape[:2])
-    place, pads = _around(inside, rims, image.shape[:2])
+    inside, seen = overlap(target, (side, side), size)
+    rims = tuple(round(config.rim * long) for long in size)
+    place, pads = _around(inside, rims, size)
     before = image[place]
     rows, columns = pads[:2], pads[2:]
     pasted = np.pad(shape[seen], (rows, columns))
