@@ -11,6 +11,7 @@ import numpy.typing as npt
 from blemish.records import Mask, Pixels
 from blemish.synth.base import own_range
 
+_Array = npt.NDArray[Any]
 _SIDE = 256  # px of the longer side at which the part is looked for
 _APART = 0.15  # of the image's own range, by which part and ground differ on average
 _SOLID = 0.85  # of its convex outline that a part fills
@@ -44,9 +45,13 @@ def find_part(image: Pixels) -> Mask | None:
     return np.asarray(smooth > 0.5)
 
 
+<<<<<<< HEAD
 def _stands_out(
     part: Mask, away: npt.NDArray[np.float32], outline: npt.NDArray[Any], levels: float
 ) -> bool:
+=======
+def _stands_out(part: Mask, away: _Array, outline: _Array, levels: float) -> bool:
+>>>>>>> 0cb726c4bab4d68ad24da4654527393aa358eb72
     area, hull = cv2.contourArea(outline), cv2.contourArea(cv2.convexHull(outline))
     edge = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
     if not 0.02 * part.size < area < 0.9 * part.size or area < _SOLID * hull:
