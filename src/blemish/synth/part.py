@@ -45,13 +45,7 @@ def find_part(image: Pixels) -> Mask | None:
     return np.asarray(smooth > 0.5)
 
 
-<<<<<<< HEAD
-def _stands_out(
-    part: Mask, away: npt.NDArray[np.float32], outline: npt.NDArray[Any], levels: float
-) -> bool:
-=======
 def _stands_out(part: Mask, away: _Array, outline: _Array, levels: float) -> bool:
->>>>>>> 0cb726c4bab4d68ad24da4654527393aa358eb72
     area, hull = cv2.contourArea(outline), cv2.contourArea(cv2.convexHull(outline))
     edge = np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]])
     if not 0.02 * part.size < area < 0.9 * part.size or area < _SOLID * hull:

@@ -219,18 +219,18 @@ def _crack(
         rng,
     )
     place = _around(image.shape[:2], np.concatenate(lines))
-    cover: Field = np.zeros(place.size, np.float32)
+    cover = np.zeros(place.size, np.float32)
     for line in lines:
         _trace(cover, line - (place.left, place.top, 0))
-    cover = np.asarray(_focused(cover, 0.45), np.float32)
+    seen = _focused(cover, 0.45)
     # One lip stands a little higher than the other and catches light.
     dx, dy = rng.choice([-1, 1], 2).tolist()
-    shifted = np.pad(cover, 1)[1 + dy : 1 + dy + cover.shape[0], 1 + dx : 1 + dx + cover.shape[1]]
-    lip = np.clip(shifted - cover, 0, 1) * np.float32(rng.uniform(0, 0.25))
+    shifted = np.pad(seen, 1)[1 + dy : 1 + dy + seen.shape[0], 1 + dx : 1 + dx + seen.shape[1]]
+    lip = np.clip(shifted - seen, 0, 1) * np.float32(rng.uniform(0, 0.25))
     before = image[place.inside].astype(np.float32)
     depth = np.minimum(before, np.maximum(before - darkest, 0))
     strength = drawn(config.strength, rng)
-    painted = before + (lip - cover)[..., None] * np.float32(strength) * depth
+    painted = before + (lip - seen)[..., None] * np.float32(strength) * depth
     return settle(image, points, place, painted)
 
 
