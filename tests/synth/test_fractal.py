@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from promises import check_promises, check_where, images, textured
 
@@ -54,7 +54,10 @@ def test_the_mask_is_wider_by_three_of_256_pixels(
 @given(image=images(), seed=st.integers(0, 2**32 - 1), on_object=st.booleans())
 @settings(max_examples=40)
 def test_promises(image: npt.NDArray[Any], seed: int, on_object: bool) -> None:
-    check_promises(fractal, image, seed, Fractal(on_object=on_object))
+    try:
+        check_promises(fractal, image, seed, Fractal(on_object=on_object))
+    except SynthError:  # of 20 draws none could be seen: allowed, and hypothesis tells if usual
+        reject()
 
 
 def test_patches_stay_away_from_the_border() -> None:

@@ -24,7 +24,7 @@ from blemish.synth.foreground import foreground, shorter_side
 from blemish.synth.ifs import fractal_mask
 from blemish.synth.patches import lay, nothing_seen, overlap
 
-_SMALLEST = 4  # px a side of a patch
+_SMALLEST = 8  # px a side of a patch; in less a fractal is a speck that may not be seen
 
 
 @dataclass(frozen=True, kw_only=True)
