@@ -176,8 +176,9 @@ def learn(
         return head_graph(kind, config, parts.features, seed=seed, track=track)
 
     def unseen(head: bytes, fold: list[int]) -> Iterator[Map]:
-        hear(head, good.part(fold))
-        return native_maps(head, good.part(fold))
+        spared = good.part(fold)
+        hear(head, spared)
+        return native_maps(head, spared)
 
     if parts.how == "held out":
         (fold,) = parts.folds

@@ -17,7 +17,7 @@ from PIL import Image
 
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
-from blemish.records import Map, Pixels
+from blemish.records import Map, Mask, Pixels
 
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
 
@@ -67,6 +67,16 @@ class Frame:
         scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
         planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
         return np.ascontiguousarray(planes)
+
+    def mask_to_model(self, mask: Mask) -> Mask:
+        """(H, W) → (h, w), the nearest pixel's truth; what "pad" adds is False."""
+        if self.fit == "pad":
+            top, left, side = _square(mask.shape)
+            square = np.zeros((side, side), np.bool_)
+            square[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+            mask = square
+        small = cv2.resize(mask.astype(np.uint8), self.size[::-1], interpolation=cv2.INTER_NEAREST)
+        return np.asarray(small, np.bool_)
 
     def to_native(self, grid: npt.NDArray[np.float32], size: tuple[int, int]) -> Map:
         """(h', w') scores of the graph → (H, W) float32 at the image's own size, bilinear."""

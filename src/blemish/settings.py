@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound="DataclassInstance")
 
 
+def require(holds: bool, name: str, must_be: str, got: object) -> None:
+    """Raises ConfigError in the house's form unless the condition holds."""
+    if not holds:
+        raise ConfigError(f"{name} must be {must_be}, but is {got}. Change it with --set {name}=…")
+
+
 def configure(preset: C, settings: dict[str, Any]) -> C:
     """The preset, a frozen dataclass, with some fields changed; strings are read as their field's
     type; of a tuple of fixed length 1,2 is one, and one number stands for all.

@@ -14,9 +14,10 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from blemish.errors import ConfigError, NotFittedError
+from blemish.errors import NotFittedError
 from blemish.frame import Frame
 from blemish.nets.features import Features
+from blemish.settings import require
 from blemish.track import Track, silent
 
 
@@ -48,12 +49,6 @@ class Config:
     def frame(self) -> Frame:
         """How images enter and maps leave."""
         return Frame(size=(self.size, self.size))
-
-
-def require(holds: bool, name: str, must_be: str, got: object) -> None:
-    """Raises ConfigError in the house's form unless the condition holds."""
-    if not holds:
-        raise ConfigError(f"{name} must be {must_be}, but is {got}. Change it with --set {name}=…")
 
 
 def as_json(config: Config) -> dict[str, Any]:

@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from blemish.errors import ConfigError
 from blemish.frame import Frame
-from blemish.methods.base import Config, Method, require
+from blemish.methods.base import Config, Method
 from blemish.methods.padim import grids, pool
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places, Whitened, factorising, fit_places, whitening
+from blemish.settings import require
 from blemish.track import Track, silent
 from blemish.train import Batch, Plan, train
 

@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from blemish.cache import cache_folder
 from blemish.export import join, to_onnx
 from blemish.frame import Frame
-from blemish.methods.base import Config, Method, as_json, require
+from blemish.methods.base import Config, Method, as_json
 from blemish.nets.features import Features
 from blemish.nets.losses import dice_loss, focal_loss
 from blemish.nets.places import Attention, Judge, PlacesHead, crossed, strongest
 from blemish.nets.sfnet import SFNet, enlarge
 from blemish.nets.student import Distilled, Plain, StudentNetwork, distance
 from blemish.runtime import session
+from blemish.settings import require
 from blemish.synth import maker
 from blemish.synth.stream import KINDS, Picture, Stream
 from blemish.track import Track, silent

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from blemish.methods.base import Config, Method, require
+from blemish.methods.base import Config, Method
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Whitened, fit_places, whitening
+from blemish.settings import require
 from blemish.track import Track, silent
 
 BATCH = 32  # images whose features are in memory at once

@@ -44,8 +44,6 @@ BINS = {  # name, words; of sizes.size_bins
     "D4": "largest quarter alone",
 }
 
-NOTHING = "\N{EN DASH}"
-
 Views = Callable[[Scored], tuple[Pixels, RGB, Mask | None]]
 
 

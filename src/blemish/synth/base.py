@@ -18,11 +18,14 @@ from typing import Any
 import numpy as np
 
 from blemish.clouds import Cloud
-from blemish.errors import ConfigError, ShapeError
+from blemish.errors import ShapeError, SynthError
+from blemish.frame import SIXTEEN_BIT_WHITES
 from blemish.records import Mask, Pixels
+from blemish.settings import require
 
 SMALLEST = 16  # px a side; in less there is no room for a defect and something around it
 TRIES = 20  # draws of one defect before a maker says that the image allows none
+LEAST = 4  # px that a defect must visibly change
 VISIBLE = 0.02  # of the image's own range: what changes less does not count as changed
 
 Maker = Callable[..., "Altered"]
@@ -63,10 +66,12 @@ def check(image: Pixels, points: Cloud | None, where: Mask | None) -> None:
         )
 
 
-def require(holds: bool, name: str, must_be: str, got: object) -> None:
-    """Raises ConfigError unless a setting of a maker is in order. name: "scratch.width"."""
-    if not holds:
-        raise ConfigError(f"{name} must be {must_be}, but is {got}. Change it with --set {name}=…")
+def nothing_seen(kind: str, note: str = "") -> SynthError:
+    """The error of a maker whose draws are used up."""
+    return SynthError(
+        f"a {kind} must visibly change at least {LEAST} pixels, but none of {TRIES} draws did on"
+        f" this image{note}. Take another image, kind or seed, or allow more places with where."
+    )
 
 
 def require_range(name: str, got: tuple[float, float], least: float, most: float) -> None:
@@ -103,7 +108,7 @@ def white(image: Pixels) -> int:
     if image.dtype == np.uint8:
         return 255
     brightest = int(image.max())
-    return next(white for white in (1023, 4095, 16383, 65535) if brightest <= white)
+    return next(white for white in SIXTEEN_BIT_WHITES if brightest <= white)
 
 
 def _fits(name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic]) -> None:

@@ -16,13 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.clouds import Cloud
-from blemish.errors import SynthError
 from blemish.records import Pixels
-from blemish.synth.base import TRIES, VISIBLE, Altered, own_range, white
+from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, nothing_seen, own_range, white
 
 Field = npt.NDArray[np.float32]  # (h, w) or (h, w, C), of a window
 Size = tuple[int, int]  # (H, W)
-LEAST = 4  # px that a defect must visibly change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,10 +146,7 @@ def attempt(kind: str, draw: Callable[[], Altered | None]) -> Altered:
         altered = draw()
         if altered is not None:
             return altered
-    raise SynthError(
-        f"a {kind} must visibly change at least {LEAST} pixels, but none of {TRIES} draws did on"
-        " this image. Take another image, kind or seed, or allow more places with where."
-    )
+    raise nothing_seen(kind)
 
 
 def soft(edge: Field, rim: float) -> Field:

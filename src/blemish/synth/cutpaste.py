@@ -9,9 +9,10 @@ import numpy as np
 
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
-from blemish.synth.base import TRIES, Altered, check, require, require_range, spot, white
+from blemish.settings import require
+from blemish.synth.base import TRIES, Altered, check, nothing_seen, require_range, spot, white
 from blemish.synth.colours import jitter
-from blemish.synth.patches import lay, nothing_seen, overlap
+from blemish.synth.patches import lay, overlap
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,7 @@ from blemish.errors import DataError, ImageError, SynthError
 from blemish.images import read_bytes, read_image
 from blemish.records import Mask, Pixels, Sample
 from blemish.synth import RELIEF, Altered, maker
-from blemish.synth.base import SMALLEST, TRIES
-from blemish.synth.brush import LEAST
+from blemish.synth.base import LEAST, SMALLEST, TRIES
 from blemish.synth.part import find_part
 from blemish.synth.sheet import COLUMNS, cell, sheet
 from blemish.track import Track, silent

@@ -10,11 +10,12 @@ import numpy as np
 
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
+from blemish.settings import require
 from blemish.synth.base import (
     TRIES,
     Altered,
     check,
-    require,
+    nothing_seen,
     require_range,
     spot,
     white,
@@ -22,7 +23,7 @@ from blemish.synth.base import (
 from blemish.synth.colours import Light, jitter
 from blemish.synth.foreground import foreground, shorter_side
 from blemish.synth.ifs import fractal_mask
-from blemish.synth.patches import lay, nothing_seen, overlap
+from blemish.synth.patches import lay, overlap
 
 _SMALLEST = 8  # px a side of a patch; in less a fractal is a speck that may not be seen
 

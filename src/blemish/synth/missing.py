@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
-from blemish.synth.base import Altered, check, own_range, require, require_range, spot
+from blemish.settings import require
+from blemish.synth.base import Altered, check, own_range, require_range, spot
 from blemish.synth.brush import (
     Field,
     Window,

@@ -8,11 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.clouds import Cloud
-from blemish.errors import SynthError
 from blemish.records import Mask, Pixels
-from blemish.synth.base import TRIES, VISIBLE, Altered, white
+from blemish.synth.base import LEAST, VISIBLE, Altered, white
 
-LEAST = 4  # px that must visibly change
 Place = tuple[slice, slice]  # rows and columns
 Size = tuple[int, int]  # (H, W)
 
@@ -48,11 +46,3 @@ def lay(
     altered, marked = image.copy(), np.zeros(image.shape[:2], np.bool_)
     altered[place], marked[place] = done, mask
     return Altered(image=altered, points=None if points is None else points.copy(), mask=marked)
-
-
-def nothing_seen(kind: str, note: str = "") -> SynthError:
-    """The error of a maker whose draws are used up."""
-    return SynthError(
-        f"a {kind} must visibly change at least {LEAST} pixels, but none of {TRIES} draws did on"
-        f" this image{note}. Take another image, kind or seed, or allow more places with where."
-    )

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
-from blemish.synth.base import TRIES, Altered, check, require, require_range, spot, white
+from blemish.settings import require
+from blemish.synth.base import TRIES, Altered, check, nothing_seen, require_range, spot, white
 from blemish.synth.colours import Light, jitter
-from blemish.synth.patches import Place, Size, lay, nothing_seen, overlap
+from blemish.synth.patches import Place, Size, lay, overlap
 from blemish.synth.textures import texture
 
 Field = npt.NDArray[np.float32]  # (h, w)

@@ -18,9 +18,8 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.errors import SynthError
 from blemish.records import Mask, Pixels
-from blemish.synth.base import Altered, check, require_range, spot
+from blemish.synth.base import LEAST, Altered, check, require_range, spot
 from blemish.synth.brush import (
-    LEAST,
     Field,
     Window,
     attempt,

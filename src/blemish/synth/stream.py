@@ -73,7 +73,7 @@ class Stream:
                 continue  # such as a blur of an even surface: another kind may do
             altered = self.frame.to_model(made.image)
             return Picture(
-                source=source, good=good, altered=altered, mask=self._to_model(made.mask)
+                source=source, good=good, altered=altered, mask=self.frame.mask_to_model(made.mask)
             )
         return Picture(source=source, good=good, altered=good, mask=nothing)
 
@@ -90,15 +90,3 @@ class Stream:
         if (len(self.kept) + 1) * pixels.nbytes < ROOM:
             self.kept[source] = pixels
         return pixels
-
-    def _to_model(self, mask: Mask) -> Mask:
-        """The nearest pixel's truth; stretched like the picture, whatever the frame's padding."""
-        if self.frame.fit == "pad":
-            side = max(mask.shape)
-            top, left = (side - mask.shape[0]) // 2, (side - mask.shape[1]) // 2
-            square = np.zeros((side, side), np.bool_)
-            square[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-            mask = square
-        size = self.frame.size[::-1]
-        small = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-        return np.asarray(small, np.bool_)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.errors import ShapeError
 from blemish.records import Mask, Pixels
-from blemish.synth.base import Altered, check, own_range, require, require_range, spot
+from blemish.settings import require
+from blemish.synth.base import Altered, check, own_range, require_range, spot
 from blemish.synth.brush import attempt, blob, drawn, settle, soft, window
 
 Field = npt.NDArray[np.float32]  # (h, w, C)
