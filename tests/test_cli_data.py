@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +12,13 @@ import pytest
 from trees import grow, picture
 from typer.main import get_command
 
+import commands
 from blemish import cli
 from conftest import shared_data
 
 
 def run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capfd.readouterr()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["blemish", "data", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-    out, err = capfd.readouterr()
-    assert "Traceback" not in out + err
-    return int(end.value.code or 0), out, err
+    return commands.run(capfd, "data", *words)
 
 
 @pytest.fixture

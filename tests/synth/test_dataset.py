@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 from test_makers import textured, tilted
 from trees import picture
 
-from blemish import cli
 from blemish.clouds import read_points
 from blemish.data import list_images, open_data
 from blemish.errors import DataError, SynthError
@@ -20,6 +18,7 @@ from blemish.images import read_image, read_mask
 from blemish.synth import FLAT, MAKERS, settings_of
 from blemish.synth.dataset import LIST, SHEET, Made, encoded, tiff, write_dataset
 from blemish.track import silent
+from commands import run
 
 KINDS = ("scratch", "stain")
 
@@ -32,17 +31,6 @@ def write(source: Path, folder: Path, *kinds: str, count: int = 2, seed: int = 0
 def files(folder: Path) -> dict[str, bytes]:
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
-
-
-def run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capfd.readouterr()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["blemish", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-    out, err = capfd.readouterr()
-    assert "Traceback" not in out + err
-    return int(end.value.code or 0), out, err
 
 
 @pytest.fixture
