@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 
 import blemish
 from blemish.errors import ArtifactError, ImageError
+from blemish.frame import Frame
 from blemish.images import write_png
-from blemish.runtime import Inspector, session
+from blemish.runtime import Inspector, Scorer, session
 from graphs import SIZE, artifact, brightness, broken, float_input, float_output, model
 
 SPOT = np.full((32, 48), 10, np.uint8)
@@ -81,6 +82,16 @@ def test_verdict_p_value_and_threshold_agree(value: int, size: tuple[int, int]) 
 
 
 SHARED = inspector()
+
+
+def test_a_scorer_needs_no_calibration_and_gives_what_the_inspector_gives() -> None:
+    made = artifact(fit="pad", top=0.1)
+    map, score = Scorer(made.graph, made.frame, threads=1).score(SPOT[..., None])
+    found = Inspector(made, threads=1).inspect(SPOT)
+    assert np.array_equal(map, found.map)
+    assert score == found.score == made.frame.score(map)
+    with pytest.raises(ArtifactError, match=r"must take one float image of \(1, 3, 4, 4\)"):
+        Scorer(made.graph, Frame(size=(4, 4)))
 
 
 def test_files_and_arrays_of_all_shapes_agree(tmp_path: Path) -> None:

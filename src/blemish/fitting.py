@@ -35,7 +35,7 @@ from blemish.nets.weights import BACKBONES, find_weights
 from blemish.parts import GoodParts, Split, split, usable
 from blemish.records import Map
 from blemish.rehearse import prepare
-from blemish.runtime import Inspector, session
+from blemish.runtime import Inspector, Scorer, session
 from blemish.settings import configure
 from blemish.track import Track, silent
 
@@ -74,12 +74,7 @@ def fit_folder(
     def hear(head: bytes, unseen: GoodParts) -> None:
         if rehearsal is not None:
             graph = join(backbone, head, tap_names(config))
-            # An Inspector must have a calibration; verdicts are by the finished one.
-            own = calibrate(
-                native_maps(head, unseen), frame.score, false_alarms=false_alarms, how=parts.how
-            )
-            judge = Inspector(Artifact(graph=graph, frame=frame, calibration=own, about={}))
-            rehearsal.hear(judge.score, unseen.paths)
+            rehearsal.hear(Scorer(graph, frame).score, unseen.paths)
 
     head, calibration, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear

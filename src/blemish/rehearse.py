@@ -117,7 +117,7 @@ class Rehearsal:
         self._by_kind, self._by_size = Evaluator(), Evaluator()
 
     def hear(self, score: Callable[[Pixels], tuple[Map, float]], unseen: Sequence[Path]) -> None:
-        """What a model, by its Inspector's score, says about those of `unseen` that take part.
+        """What a model, by its Scorer, says about those of `unseen` that take part.
 
         Raises ImageError if one cannot be read any more, ArtifactError if the model fails on it.
         """

@@ -14,6 +14,7 @@ import onnxruntime as ort
 
 from blemish.artifact import Artifact, open_artifact
 from blemish.errors import ArtifactError, ImageError
+from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.records import Map, Pixels, Prediction
 from blemish.regions import regions
@@ -44,6 +45,40 @@ def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
         ) from error
 
 
+class Scorer:
+    """A graph and how to feed it: scores images, without a verdict. Safe to share between threads.
+
+    graph, frame: as in Artifact. threads: 0 takes one a core. Raises ArtifactError if the graph
+    does not run or does not fit the frame.
+    """
+
+    def __init__(self, graph: bytes, frame: Frame, *, threads: int = 0) -> None:
+        self.frame = frame
+        self._session = session(graph, threads=threads)
+        self._input = _input(self._session, frame.size)
+
+    def score(self, pixels: Pixels) -> tuple[Map, float]:
+        """(H, W, C) pixels → native (H, W) map and image score, both raw.
+
+        Raises ArtifactError if the graph fails on them.
+        """
+        # One image a run: sums inside the runtime can change with the batch's size.
+        image = self.frame.to_model(pixels)
+        try:
+            grid = np.asarray(self._session.run(None, {self._input: image})[0])
+        except Exception as error:  # as in session
+            raise ArtifactError(
+                f"the graph must run on an image, but ONNX Runtime says: {error}. Fit again."
+            ) from error
+        if grid.ndim != 2 or grid.size == 0 or not np.isfinite(grid).all():
+            raise ArtifactError(
+                "the graph must give a grid of (h', w') finite scores, but gave shape"
+                f" {grid.shape} with {int((~np.isfinite(grid)).sum())} that are not. Fit again."
+            )
+        map = self.frame.to_native(grid, (pixels.shape[0], pixels.shape[1]))
+        return map, self.frame.score(map)
+
+
 class Inspector:
     """Scores images with a fitted model. Safe to share between threads.
 
@@ -52,8 +87,7 @@ class Inspector:
 
     def __init__(self, artifact: Artifact, *, threads: int = 0) -> None:
         self.artifact = artifact
-        self._session = session(artifact.graph, threads=threads)
-        self._input = _input(self._session, artifact.frame.size)
+        self._scorer = Scorer(artifact.graph, artifact.frame, threads=threads)
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 0) -> Inspector:
@@ -89,23 +123,8 @@ class Inspector:
         )
 
     def score(self, pixels: Pixels) -> tuple[Map, float]:
-        """(H, W, C) pixels → native (H, W) map and image score, both raw."""
-        frame = self.artifact.frame
-        # One image a run: sums inside the runtime can change with the batch's size.
-        image = frame.to_model(pixels)
-        try:
-            grid = np.asarray(self._session.run(None, {self._input: image})[0])
-        except Exception as error:  # as in session
-            raise ArtifactError(
-                f"the graph must run on an image, but ONNX Runtime says: {error}. Fit again."
-            ) from error
-        if grid.ndim != 2 or grid.size == 0 or not np.isfinite(grid).all():
-            raise ArtifactError(
-                "the graph must give a grid of (h', w') finite scores, but gave shape"
-                f" {grid.shape} with {int((~np.isfinite(grid)).sum())} that are not. Fit again."
-            )
-        map = frame.to_native(grid, (pixels.shape[0], pixels.shape[1]))
-        return map, frame.score(map)
+        """(H, W, C) pixels → native (H, W) map and image score, both raw. Raises ArtifactError."""
+        return self._scorer.score(pixels)
 
 
 def _input(run: ort.InferenceSession, size: tuple[int, int]) -> str:
