@@ -19,8 +19,9 @@ from blemish.calibrate import Calibration
 from blemish.errors import ArtifactError
 from blemish.fitting import fit_folder
 from blemish.images import read_image
+from blemish.metrics import Budget, Evaluator
 from blemish.parts import split
-from blemish.records import Map, Pixels
+from blemish.records import Map, Pixels, Sample
 from blemish.rehearse import Rehearsal, prepare
 from blemish.report.text import rehearsal_table
 from blemish.synth import FLAT
@@ -95,6 +96,38 @@ def test_every_defect_is_in_one_kind_and_one_quarter(paths: list[Path]) -> None:
     areas = [area for row in told["sizes"] for area in row["area_px"]]
     assert areas == sorted(areas)  # quarters follow each other
     assert told["all"]["area_px"] == [areas[0], areas[-1]]
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(), Budget(chunk=2000, good=9000, defect=900, knots=3000)]
+)
+def test_figures_are_those_of_an_evaluator(
+    paths: list[Path], budget: Budget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearse, "Budget", lambda: budget)
+
+    def score(pixels: Pixels) -> tuple[Map, float]:
+        map = pixels.mean(axis=2, dtype=np.float32)
+        return map, float(map.max())
+
+    told, rehearsal = heard(paths, score), prepare(paths, seed=0)
+    groups = {"kind": [*told["kinds"].values(), told["all"]], "quarter": told["sizes"]}
+    for group, rows in groups.items():
+        evaluator = Evaluator(budget=budget)
+        for part in rehearsal.parts:
+            good = read_image(part)
+            for defect in (None, *(one for one in rehearsal.defects if one.part == part)):
+                pixels, mask = (good, None) if defect is None else defect.on(good)
+                name = "good" if defect is None else getattr(defect, group)
+                sample = Sample(image=part, split="test", defect_type=name)
+                map, value = score(pixels)
+                evaluator.add(sample, value, map, mask)
+        expected = evaluator.result(CALIBRATION.threshold)
+        assert expected.mode == ("exact" if budget == Budget() else "bounded")
+        wanted = [*expected.by_type.values(), expected.figures]
+        for row, figures in zip(rows, wanted, strict=False):
+            for name in ("image_auroc", "aupro_30"):
+                assert row[name] == pytest.approx(figures[name], abs=1e-12)
 
 
 def test_defects_are_put_back_as_they_were_made(paths: list[Path]) -> None:

@@ -47,6 +47,17 @@ def test_the_truth_lies_between(shape: str, n: int, seed: int, per_mille: int) -
         assert (high - low <= np.ceil(share * low) + 1).all()
 
 
+@given(st.sampled_from(SHAPES), st.integers(1, 500), st.integers(0, 99), st.booleans())
+def test_at_or_above_is_above_the_next_smaller(shape: str, n: int, seed: int, fewest: bool) -> None:
+    scores = np.sort(draw(shape, n, seed))
+    knots = thin(scores, 0.02)
+    levels = np.concatenate([scores, knots.levels, draw("normal", 50, seed + 1)])
+    levels = levels[np.isfinite(levels)]
+    for asked in (levels, levels.astype(np.float64)):
+        below = np.nextafter(asked, asked.dtype.type(-np.inf))
+        assert np.array_equal(knots.count(asked, fewest)[1], knots.count(below, fewest)[0])
+
+
 @given(st.lists(st.sampled_from(SHAPES), min_size=2, max_size=5), st.integers(0, 99))
 def test_joined_runs_add_up_and_stay_bounds(shapes: list[str], seed: int) -> None:
     runs = [np.sort(draw(shape, 500, seed + i)) for i, shape in enumerate(shapes)]

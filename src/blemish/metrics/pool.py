@@ -86,16 +86,17 @@ class Knots:
     def count(self, levels: Numbers, fewest: bool) -> tuple[Counts, Counts]:
         """(above, reached): pixels above each level, and at or above it: at least so many, or,
         unless fewest, at most."""
-        kind = np.result_type(levels, self.levels)
-        below = _below(levels.astype(kind, copy=False))  # at or above: above the next smaller one
-        reached = np.where(np.isneginf(levels), self.size, self._above(below, fewest))
-        return self._above(levels, fewest), reached
+        levels = levels.astype(np.result_type(levels, self.levels), copy=False)
+        at = np.searchsorted(self.levels, levels, side="left" if fewest else "right")
+        # At or above a level is above the next smaller number, and one knot at most lies between.
+        passed = _below(levels) if fewest else levels
+        one = (at > 0) & (self.levels[at - 1] == passed)
+        reached = np.where(np.isneginf(levels), self.size, self._above(at - one, fewest))
+        return self._above(at, fewest), reached
 
-    def _above(self, levels: Numbers, fewest: bool) -> Counts:
-        if fewest:
-            return np.append(self.fewest, 0)[np.searchsorted(self.levels, levels, side="left")]
-        last = np.searchsorted(self.levels, levels, side="right")
-        return np.append(self.size, self.most)[last]
+    def _above(self, at: Counts, fewest: bool) -> Counts:
+        """Pixels above a level with so many knots below it or, unless fewest, up to it."""
+        return np.append(self.fewest, 0)[at] if fewest else np.append(self.size, self.most)[at]
 
 
 def _below(levels: Numbers) -> Numbers:
