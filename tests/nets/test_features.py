@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from blemish.errors import DataError
 from blemish.fitting import backbone_graph, choose
@@ -171,11 +173,32 @@ def test_batches_hold_what_the_files_hold(numbered: Features) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 9])
-def test_batches_pass_every_image_once_in_order(numbered: Features, size: int) -> None:
-    batches = list(numbered.batches(size))
+def test_batches_pass_every_image_once_in_order(
+    numbered: Features, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "BATCH", size)
+    batches = list(numbered.batches())
     assert all(len(taps[0]) <= size for taps in batches)
     for tap, whole in enumerate(numbered.batch(range(5))):
         assert np.array_equal(np.concatenate([taps[tap] for taps in batches]), whole)
+
+
+def test_grids_are_what_a_net_makes_of_the_taps(
+    numbered: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Net(nn.Module):
+        def forward(self, first: Tensor, second: Tensor) -> Tensor:
+            return first[:, :, :1, :2] + second[:, :2]
+
+    def track(items: Any, doing: str, total: int, /) -> Any:
+        seen = list(items)
+        assert len(seen) == total == 3
+        return iter(seen)
+
+    monkeypatch.setattr(room, "BATCH", 2)
+    grids = torch.cat(list(numbered.grids(Net(), track)))
+    first, second = numbered.batch(range(5))
+    assert np.array_equal(grids.numpy(), first[:, :, :1, :2] + second[:, :2])
 
 
 def test_a_part_keeps_its_order(numbered: Features) -> None:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from blemish.errors import ConfigError
 from blemish.frame import Frame
 from blemish.methods.base import Config, Method
-from blemish.methods.padim import grids, pool
+from blemish.methods.padim import pool
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places, Whitened, factorising, fit_places, whitening
 from blemish.settings import require
@@ -213,8 +213,8 @@ class Fbft(Method):
     def _linear(self, features: Features, seed: int, track: Track) -> nn.Module:
         c = self.config
         (shallow, *_), (deep, *_) = features.shapes
-        near = fit_places(grids(Ahead(), features, track), c.share // 2)
-        far = fit_places(grids(Back(), features, track), c.share)
+        near = fit_places(features.grids(Ahead(), track), c.share // 2)
+        far = fit_places(features.grids(Back(), track), c.share)
         return LinearTransfer(
             whitened_residual(near, shallow, penalty=c.penalty, ridge=c.ridge),
             whitened_residual(far, deep, penalty=c.penalty, ridge=c.ridge),

@@ -7,7 +7,6 @@ backbone's (nets/weights.py). What differs from the paper and why: docs/methods/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,8 +19,6 @@ from blemish.nets.features import Features
 from blemish.nets.gaussian import Whitened, fit_places, whitening
 from blemish.settings import require
 from blemish.track import Track, silent
-
-BATCH = 32  # images whose features are in memory at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +90,7 @@ class Padim(Method):
         """Means and covariances of good parts in one pass."""
         channels = sum(shape[0] for shape in features.shapes)
         stack = Stack(self._keep(channels, seed))
-        places = fit_places(grids(stack, features, track), self.config.share)
+        places = fit_places(features.grids(stack, track), self.config.share)
         whiten = whitening(places.covariance, self.config.ridge)
         self.head_ = PadimHead(stack, Whitened(places, whiten))
         return self
@@ -103,10 +100,3 @@ class Padim(Method):
             return None
         order = torch.randperm(channels, generator=torch.Generator().manual_seed(seed))
         return order[: self.config.width].sort().values
-
-
-def grids(stack: nn.Module, features: Features, track: Track) -> Iterator[Tensor]:
-    """What `stack` makes of the taps of all images, (B, D, h, w) batch by batch, in order."""
-    total = -(-len(features) // BATCH)
-    for taps in track(features.batches(BATCH), "Fitting", total):
-        yield stack(*(torch.from_numpy(tap) for tap in taps))

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+import torch
+from torch import Tensor, nn
 
 from blemish.cache import keep
 from blemish.errors import ImageError
@@ -22,6 +24,7 @@ from blemish.runtime import session
 from blemish.track import Track
 
 Array = npt.NDArray[np.float32]
+BATCH = 32  # images whose features are in memory at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +63,16 @@ class Features:
         parts = np.split(rows, np.cumsum(lengths)[:-1], axis=1)
         return tuple(p.reshape(-1, *s) for p, s in zip(parts, self.shapes, strict=True))
 
-    def batches(self, size: int) -> Iterator[tuple[Array, ...]]:
-        """All images in order, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.batch(range(start, min(start + size, len(self))))
+    def batches(self) -> Iterator[tuple[Tensor, ...]]:
+        """All images in order, BATCH at a time; each tap as batch gives it."""
+        for start in range(0, len(self), BATCH):
+            taps = self.batch(range(start, min(start + BATCH, len(self))))
+            yield tuple(torch.from_numpy(tap) for tap in taps)
+
+    def grids(self, net: nn.Module, track: Track) -> Iterator[Tensor]:
+        """What a net makes of the taps of all images, (B, D, h, w) batch by batch, in order."""
+        for taps in track(self.batches(), "Fitting", -(-len(self) // BATCH)):
+            yield net(*taps)
 
     def part(self, indices: Sequence[int]) -> Features:
         """The same features, of some of the images."""

@@ -6,7 +6,7 @@ teacher is from it) is in units of what is usual there, and told apart by groups
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -17,8 +17,8 @@ from blemish.errors import DataError
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Surprise, fit_places, whitening
 from blemish.nets.sfnet import enlarge, unit
+from blemish.track import silent
 
-BATCH = 32  # images whose features are in memory at once
 GROUPS = (2, 4, 4, 4)  # of features at each tap
 SHARE = 2  # side of the squares of positions that share a covariance
 
@@ -65,7 +65,7 @@ class Attention(nn.Module):
 def fit_attention(features: Features, basis: Tensor, ridge: float) -> Attention:
     """Fits a Gaussian a place, in one pass."""
     stacked = Stacked(basis)
-    places = fit_places((stacked(*taps) for taps in batches(features)), SHARE)
+    places = fit_places(features.grids(stacked, silent), SHARE)
     counts = [*(shape[0] for shape in features.shapes[:3]), basis.shape[1]]
     groups = [size for pair in zip(counts, GROUPS, strict=True) for size in _split(*pair)]
     return Attention(stacked, Surprise(places, whitening(places.covariance, ridge), tuple(groups)))
@@ -120,7 +120,7 @@ def strongest(features: Features, width: int) -> Tensor:
     `width`; the largest entry of each is positive, so that no library's choice of signs matters."""
     channels = features.shapes[3][0]
     count, total, square = 0, torch.zeros(channels), torch.zeros(channels, channels)
-    for taps in batches(features):
+    for taps in features.batches():
         rows = taps[3].transpose(0, 1).flatten(1)  # (C, N)
         count, total = count + rows.shape[1], total + rows.sum(1)
         square += rows @ rows.mT
@@ -130,11 +130,6 @@ def strongest(features: Features, width: int) -> Tensor:
     largest = basis.gather(0, basis.abs().argmax(0, keepdim=True))
     signed: Tensor = basis * largest.sign()
     return signed
-
-
-def batches(features: Features) -> Iterator[tuple[Tensor, ...]]:
-    for taps in features.batches(BATCH):
-        yield tuple(torch.from_numpy(tap) for tap in taps)
 
 
 class Judge(nn.Module):
