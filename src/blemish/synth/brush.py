@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from blemish.clouds import Cloud
 from blemish.records import Pixels
-from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, nothing_seen, own_range, white
+from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, nothing_seen, white
 
 Field = npt.NDArray[np.float32]  # (h, w) or (h, w, C), of a window
 Size = tuple[int, int]  # (H, W)
@@ -115,19 +115,21 @@ def settle(
     points: Cloud | None,
     place: Window,
     painted: Field,
+    levels: float,
     *,
     grain: int = 1,
     least: float = LEAST,
 ) -> Altered | None:
     """The image with a painted window, or None if too little of it can be seen.
 
-    painted: (h, w, C) in the image's levels, any real values. grain: px over which changes are
-    averaged before they count, for defects that change texture (odd). least: px to be changed.
+    painted: (h, w, C) in the image's levels, any real values. levels: the image's own_range.
+    grain: px over which changes are averaged before they count, for defects that change texture
+    (odd). least: px to be changed.
     """
     before = image[place.inside]
     after = np.clip(np.rint(painted), 0, white(image)).astype(image.dtype)
     change = np.abs(after.astype(np.float32) - before).max(axis=2)
-    limit = max(VISIBLE * own_range(image), 0.5)
+    limit = max(VISIBLE * levels, 0.5)
     seen = change > limit
     if grain > 1:
         near = cv2.dilate((change > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

@@ -73,7 +73,7 @@ def missing(
     def draw() -> Altered | None:
         radius = max(3.0, drawn(config.radius, rng) * min(image.shape[:2]))
         if part is not None and edge is not None and rng.random() < config.chips:
-            altered = _chip(image, part, edge, radius, rng)
+            altered = _chip(image, part, edge, radius, levels, rng)
         elif rng.random() < 0.5:
             altered = _gap(image, where, radius, levels, rng)
         else:
@@ -97,7 +97,12 @@ def _edge(part: Mask, where: Mask | None) -> Mask | None:
 
 
 def _chip(
-    image: Pixels, part: Mask, edge: Mask, radius: float, rng: np.random.Generator
+    image: Pixels,
+    part: Mask,
+    edge: Mask,
+    radius: float,
+    levels: float,
+    rng: np.random.Generator,
 ) -> Altered | None:
     place = window(image.shape[:2], spot(image.shape[:2], edge, rng), _REACH * radius + 2)
     here = part[place.inside]
@@ -109,7 +114,7 @@ def _chip(
     broken = np.exp(-((shape / max(1.0, 0.06 * radius)) ** 2)) * np.clip(inside, 0, 1)
     shade = 1 + rng.uniform(-0.35, 0.15) * broken[..., None]
     painted = np.where(here[..., None], share * behind + (1 - share) * before * shade, before)
-    return settle(image, None, place, np.asarray(painted, np.float32), grain=3)
+    return settle(image, None, place, np.asarray(painted, np.float32), levels, grain=3)
 
 
 def _gap(
@@ -130,7 +135,7 @@ def _gap(
     if change.size == 0 or float(change.mean()) < _TELLING * levels:
         return None
     share = soft(shape, 2.5)[..., None]
-    return settle(image, None, place, share * filled + (1 - share) * before, grain=5)
+    return settle(image, None, place, share * filled + (1 - share) * before, levels, grain=5)
 
 
 def _pit(
@@ -150,7 +155,7 @@ def _pit(
     bottom = 0.4 * before + 0.6 * smooth
     bottom = bottom + ((amount if lighter else -amount) + rough + 0.8 * amount * wall)[..., None]
     share = soft(shape, 1.6)[..., None]
-    return settle(image, None, place, share * bottom + (1 - share) * before, grain=3)
+    return settle(image, None, place, share * bottom + (1 - share) * before, levels, grain=3)
 
 
 def _placed(image: Pixels, where: Mask | None, radius: float, rng: np.random.Generator) -> Window:

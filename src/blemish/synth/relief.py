@@ -18,7 +18,7 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.errors import SynthError
 from blemish.records import Mask, Pixels
-from blemish.synth.base import LEAST, Altered, check, require_range, spot
+from blemish.synth.base import LEAST, Altered, check, own_range, require_range, spot
 from blemish.synth.brush import (
     Field,
     Window,
@@ -233,7 +233,7 @@ def _shaped(
 ) -> Altered:
     """Draws until photograph and points show something."""
     check(image, points, where)
-    allowed, size = where, image.shape[:2]
+    allowed, size, levels = where, image.shape[:2], own_range(image)
     if points is not None:
         allowed = measured(points) if where is None else measured(points) & where
         if not allowed.any():
@@ -247,7 +247,7 @@ def _shaped(
 
     def once() -> Altered | None:
         place, profile = draw(place_at)
-        return _applied(image, points, place, profile, rng)
+        return _applied(image, points, place, profile, levels, rng)
 
     return attempt(kind, once)
 
@@ -257,6 +257,7 @@ def _applied(
     points: Cloud | None,
     place: Window,
     profile: Profile,
+    levels: float,
     rng: np.random.Generator,
 ) -> Altered | None:
     height = profile.height * (np.abs(profile.height) > _FELT * np.abs(profile.height).max())
@@ -269,7 +270,7 @@ def _applied(
     painted = image[place.inside] * light[..., None]
     painted = painted * (1 - profile.gone * profile.dark)[..., None]
     grain = 2 * int(profile.grain / 2) + 1
-    altered = settle(image, None, place, painted.astype(np.float32), grain=grain)
+    altered = settle(image, None, place, painted.astype(np.float32), levels, grain=grain)
     if points is None:
         return altered
     return _with_points(image, points, altered, place, (raised - base, height, profile.gone))

@@ -98,6 +98,7 @@ def stain(
         SynthError: no draw could be seen.
     """
     check(image, points, where)
+    levels = own_range(image)
 
     def draw() -> Altered | None:
         radius = max(3.0, drawn(config.radius, rng) * min(image.shape[:2]))
@@ -109,10 +110,10 @@ def stain(
         before = image[place.inside].astype(np.float32)
         dye = np.array(_DYES[rng.integers(len(_DYES))], np.float32)
         if rng.random() < 0.3:
-            painted = _hazed(before, layer, float(np.percentile(before, 99)), own_range(image))
+            painted = _hazed(before, layer, float(np.percentile(before, 99)), levels)
         else:
             painted = before * np.exp(-layer[..., None] * dye[: image.shape[2]])
-        return settle(image, points, place, painted, grain=3)
+        return settle(image, points, place, painted, levels, grain=3)
 
     return attempt("stain", draw)
 
@@ -147,6 +148,7 @@ def scorch(
         SynthError: no draw could be seen.
     """
     check(image, points, where)
+    levels = own_range(image)
 
     def draw() -> Altered | None:
         radius = max(4.0, drawn(config.radius, rng) * min(image.shape[:2]))
@@ -159,7 +161,7 @@ def scorch(
         brown = np.array(_BROWN if image.shape[2] == 3 else (1.0,), np.float32)
         before = image[place.inside].astype(np.float32)
         painted = before * np.exp(-layer * (brown * (1 - char) + 1.1 * char))
-        return settle(image, points, place, painted, grain=3)
+        return settle(image, points, place, painted, levels, grain=3)
 
     return attempt("scorch", draw)
 
@@ -180,7 +182,7 @@ def blur(
         SynthError: no draw could be seen, as on an image without texture.
     """
     check(image, points, where)
-    side = min(image.shape[:2])
+    side, levels = min(image.shape[:2]), own_range(image)
 
     def draw() -> Altered | None:
         radius = max(4.0, drawn(config.radius, rng) * side)
@@ -190,9 +192,8 @@ def blur(
         before = image[place.inside].astype(np.float32)
         lost = cv2.GaussianBlur(before, (0, 0), sigma).reshape(before.shape)
         grain = 2 * int(np.ceil(1.5 * sigma)) + 1
-        return settle(
-            image, points, place, before + veil * (lost - before), grain=grain, least=radius**2 / 4
-        )
+        painted = before + veil * (lost - before)
+        return settle(image, points, place, painted, levels, grain=grain, least=radius**2 / 4)
 
     return attempt("blur", draw)
 

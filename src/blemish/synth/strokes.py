@@ -127,7 +127,7 @@ def _scratch(
     before = image[place.inside]
     seen = _focused(np.clip(change, -1.3, 1.3), 0.5)
     seen *= np.float32(drawn(config.strength, rng) * contrast(before, levels))
-    return settle(image, points, place, before + tinted(seen, before, rng))
+    return settle(image, points, place, before + tinted(seen, before, rng), levels)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -200,7 +200,7 @@ def crack(
     check(image, points, where)
     levels = own_range(image)
     darkest = float(np.percentile(image[:: max(1, image.shape[0] // 256)], 0.5)) - 0.3 * levels
-    return attempt("crack", lambda: _crack(image, points, rng, where, config, darkest))
+    return attempt("crack", lambda: _crack(image, points, rng, where, config, levels, darkest))
 
 
 def _crack(
@@ -209,6 +209,7 @@ def _crack(
     rng: np.random.Generator,
     where: Mask | None,
     config: Crack,
+    levels: float,
     darkest: float,
 ) -> Altered | None:
     side = min(image.shape[:2])
@@ -232,7 +233,7 @@ def _crack(
     depth = np.minimum(before, np.maximum(before - darkest, 0))
     strength = drawn(config.strength, rng)
     painted = before + (lip - seen)[..., None] * np.float32(strength) * depth
-    return settle(image, points, place, painted)
+    return settle(image, points, place, painted, levels)
 
 
 def _grown(

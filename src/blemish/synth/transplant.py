@@ -83,7 +83,7 @@ def transplant(
         piece = _piece(giver, place.size, config, rng)
         share = soft(blob(place, radius, rng), max(2.0, 0.15 * radius))
         grown = poisson(before, piece, share, config.mixed)
-        altered = settle(image, points, place, grown, grain=3)
+        altered = settle(image, points, place, grown, levels, grain=3)
         if altered is None:
             return None
         change = np.abs(altered.image[place.inside].astype(np.float32) - before).max(axis=2)
