@@ -12,8 +12,8 @@ from test_makers import made, textured, tilted
 from blemish.errors import SynthError
 from blemish.records import Mask
 from blemish.synth import maker, settings_of
-from blemish.synth.base import VISIBLE, own_range, white
-from blemish.synth.brush import drawn
+from blemish.synth.base import TRIES, VISIBLE, Altered, own_range, white
+from blemish.synth.brush import attempt, drawn, settle, window
 from blemish.synth.part import find_part
 from blemish.synth.surface import normals
 
@@ -254,3 +254,29 @@ def test_draws_stay_in_their_range() -> None:
     for span in ((0.0, 1.0), (0.01, 2.0), (0.5, 0.5)):
         numbers = [drawn(span, rng) for _ in range(200)]
         assert span[0] - 1e-9 <= min(numbers) <= max(numbers) <= span[1] + 1e-9
+
+
+def test_what_counts_as_changed_is_a_share_of_the_given_range() -> None:
+    image = np.full((40, 40, 1), 100, np.uint8)
+    place = window(image.shape, (20, 20), 5)
+    painted = np.full((*place.size, 1), 103, np.float32)
+    seen = settle(image, None, place, painted, 100)  # 2 % of it are 2 levels
+    assert seen is not None
+    assert np.array_equal(seen.mask, (seen.image == 103)[..., 0])
+    assert seen.mask.sum() == painted.size
+    assert settle(image, None, place, painted, 200) is None
+
+
+def test_the_first_draw_that_can_be_seen_is_taken() -> None:
+    one = made("scratch", textured(SIZE, 1, np.uint8, 2))
+    drawn_so_far: list[int] = []
+
+    def draw(of: int) -> Altered | None:
+        drawn_so_far.append(of)
+        return one if len(drawn_so_far) == of else None
+
+    assert attempt("mark", lambda: draw(TRIES)) is one
+    assert len(drawn_so_far) == TRIES
+    drawn_so_far.clear()
+    with pytest.raises(SynthError, match=r"none of 20 draws did on this image and was red\. Take"):
+        attempt("mark", lambda: draw(TRIES + 1), " and was red")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from blemish.clouds import Cloud
-from blemish.errors import ShapeError, SynthError
+from blemish.errors import ShapeError
 from blemish.frame import SIXTEEN_BIT_WHITES
 from blemish.records import Mask, Pixels
 from blemish.settings import require
@@ -64,14 +64,6 @@ def check(image: Pixels, points: Cloud | None, where: Mask | None) -> None:
             "where must be True for at least one pixel, but is False everywhere."
             " Give None to allow defects in the whole image."
         )
-
-
-def nothing_seen(kind: str, note: str = "") -> SynthError:
-    """The error of a maker whose draws are used up."""
-    return SynthError(
-        f"a {kind} must visibly change at least {LEAST} pixels, but none of {TRIES} draws did on"
-        f" this image{note}. Take another image, kind or seed, or allow more places with where."
-    )
 
 
 def require_range(name: str, got: tuple[float, float], least: float, most: float) -> None:

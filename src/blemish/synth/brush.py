@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.clouds import Cloud
+from blemish.errors import SynthError
 from blemish.records import Pixels
-from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, nothing_seen, white
+from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, white
 
 Field = npt.NDArray[np.float32]  # (h, w) or (h, w, C), of a window
 Size = tuple[int, int]  # (H, W)
@@ -142,13 +143,16 @@ def settle(
     return Altered(image=altered, points=None if points is None else points.copy(), mask=mask)
 
 
-def attempt(kind: str, draw: Callable[[], Altered | None]) -> Altered:
-    """The first draw that can be seen. Raises SynthError after TRIES."""
+def attempt(kind: str, draw: Callable[[], Altered | None], note: str = "") -> Altered:
+    """The first draw that can be seen. note: what else is asked of it. Raises SynthError."""
     for _ in range(TRIES):
         altered = draw()
         if altered is not None:
             return altered
-    raise nothing_seen(kind)
+    raise SynthError(
+        f"a {kind} must visibly change at least {LEAST} pixels, but none of {TRIES} draws did on"
+        f" this image{note}. Take another image, kind or seed, or allow more places with where."
+    )
 
 
 def soft(edge: Field, rim: float) -> Field:

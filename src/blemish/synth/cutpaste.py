@@ -10,7 +10,8 @@ import numpy as np
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
 from blemish.settings import require
-from blemish.synth.base import TRIES, Altered, check, nothing_seen, require_range, spot, white
+from blemish.synth.base import Altered, check, require_range, spot, white
+from blemish.synth.brush import attempt
 from blemish.synth.colours import jitter
 from blemish.synth.patches import lay, overlap
 
@@ -64,7 +65,8 @@ def cutpaste(
     """
     check(image, points, where)
     size, top = (image.shape[0], image.shape[1]), white(image)
-    for _ in range(TRIES):
+
+    def draw() -> Altered | None:
         piece = _scar(size, config, rng) if config.scar else _rectangle(size, config, rng)
         high, wide = piece.shape
         y, x = (
@@ -74,10 +76,9 @@ def cutpaste(
         most = config.jitter
         light = jitter(light, rng, brightness=most, contrast=most, saturation=most, hue=most)
         inside, seen = overlap(_corner(size, (high, wide), where, rng), (high, wide), size)
-        altered = lay(image, points, inside, light[seen] * np.float32(top), piece[seen])
-        if altered is not None:
-            return altered
-    raise nothing_seen("cutpaste")
+        return lay(image, points, inside, light[seen] * np.float32(top), piece[seen])
+
+    return attempt("cutpaste", draw)
 
 
 def _corner(

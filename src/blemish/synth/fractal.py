@@ -11,15 +11,8 @@ import numpy as np
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
 from blemish.settings import require
-from blemish.synth.base import (
-    TRIES,
-    Altered,
-    check,
-    nothing_seen,
-    require_range,
-    spot,
-    white,
-)
+from blemish.synth.base import Altered, check, require_range, spot, white
+from blemish.synth.brush import attempt
 from blemish.synth.colours import Light, jitter
 from blemish.synth.foreground import foreground, shorter_side
 from blemish.synth.ifs import fractal_mask
@@ -92,12 +85,12 @@ def fractal(
     check(image, points, where)
     part = foreground(image) if config.on_object else None
     size, top = (image.shape[0], image.shape[1]), white(image)
-    for _ in range(TRIES):
+
+    def draw() -> Altered | None:
         places = _places(size, part, where, config, rng)
-        altered = places and _pasted(image, points, *places, top, config, rng)
-        if altered:
-            return altered
-    raise nothing_seen("fractal", " and had room on the part" if config.on_object else "")
+        return _pasted(image, points, *places, top, config, rng) if places else None
+
+    return attempt("fractal", draw, " and had room on the part" if config.on_object else "")
 
 
 def _places(

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
 from blemish.settings import require
-from blemish.synth.base import TRIES, Altered, check, nothing_seen, require_range, spot, white
+from blemish.synth.base import Altered, check, require_range, spot, white
+from blemish.synth.brush import attempt
 from blemish.synth.colours import Light, jitter
 from blemish.synth.patches import Place, Size, lay, overlap
 from blemish.synth.textures import texture
@@ -67,12 +68,13 @@ def perlin(
     """
     check(image, points, where)
     size = (image.shape[0], image.shape[1])
-    for _ in range(TRIES):
+
+    def draw() -> Altered | None:
         mask = perlin_mask(size, rng, config)
         if where is not None and mask.any():
             mask = _moved(mask, where, rng)
         if not mask.any():
-            continue
+            return None
         x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
         place = (slice(y, y + height), slice(x, x + width))
         inside = mask[place]
@@ -80,10 +82,9 @@ def perlin(
         keep = np.float32(rng.uniform(*config.keep))
         painted = image[place].astype(np.float32)
         painted[inside] = (1 - keep) * foreign + keep * painted[inside]
-        altered = lay(image, points, place, painted, inside)
-        if altered is not None:
-            return altered
-    raise nothing_seen("perlin blob")
+        return lay(image, points, place, painted, inside)
+
+    return attempt("perlin blob", draw)
 
 
 def perlin_mask(size: Size, rng: np.random.Generator, config: Perlin = Perlin()) -> Mask:
