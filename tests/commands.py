@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any, NamedTuple
 
 import pytest
 
 from blemish import cli
 
 
-def run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of `blemish` with these words."""
+class Done(NamedTuple):
+    """Exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What was printed for machines, line by line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run(capfd: pytest.CaptureFixture[str], *words: object) -> Done:
+    """`blemish` with these words, in this process; streams are not terminals."""
     capfd.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["blemish", *map(str, words)])
@@ -18,4 +32,5 @@ def run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, st
             cli.main()
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
-    return int(end.value.code or 0), out, err
+    assert "\x1b" not in out + err  # neither colours nor bars
+    return Done(int(end.value.code or 0), out, err)

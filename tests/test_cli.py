@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from typer.main import get_command
 
 import blemish
 import blemish.data.demo
+import commands
 from blemish import cli
 from blemish.fitting import fit_folder
 from blemish.images import read_map
@@ -34,37 +33,15 @@ FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap",
            "aupro_30", "aupro_10", "aupro_05", "aupro_01"}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Run = Callable[..., Done]
+Run = Callable[..., commands.Done]
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """The program as it is started, in this process; streams are not terminals."""
-
-    def started(*words: object) -> Done:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["blemish", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        assert "\x1b" not in out + err  # neither colours nor bars
-        return Done(int(end.value.code or 0), out, err)
-
-    return started
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    return partial(commands.run, capfd)
 
 
-def refused(done: Done, *words: str) -> None:
+def refused(done: commands.Done, *words: str) -> None:
     """One sentence on stderr, nothing on stdout, exit code 3."""
     assert done.code == 3, done
     assert done.out == ""
@@ -164,7 +141,7 @@ def test_fit_writes_part_blemish_unless_told(
     run: Run, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("fit", demo, *SMALL, "-q") == Done(0, "", "")
+    assert run("fit", demo, *SMALL, "-q") == commands.Done(0, "", "")
     assert (tmp_path / "part.blemish").is_file()
 
 
@@ -588,7 +565,7 @@ def test_evaluate_prints_a_table(run: Run, part: Path, demo: Path) -> None:
     assert done.code == 0
     assert all(figure in done.out.splitlines()[0] for figure in FIGURES)
     assert "of 3 good parts called defective" in done.out
-    assert run("evaluate", part, demo, "-q") == Done(0, "", "")
+    assert run("evaluate", part, demo, "-q") == commands.Done(0, "", "")
 
 
 def test_evaluate_writes_a_report(run: Run, part: Path, demo: Path, tmp_path: Path) -> None:

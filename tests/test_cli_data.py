@@ -17,7 +17,7 @@ from blemish import cli
 from conftest import shared_data
 
 
-def run(capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+def run(capfd: pytest.CaptureFixture[str], *words: object) -> commands.Done:
     return commands.run(capfd, "data", *words)
 
 
