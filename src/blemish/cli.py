@@ -19,7 +19,18 @@ import typer
 
 import blemish
 from blemish.cli_data import app as data_app
-from blemish.cli_parts import FAILED, FOUND, INCOMPLETE, STOPPED, Json, Quiet, bars, note
+from blemish.cli_parts import (
+    FAILED,
+    FOUND,
+    INCOMPLETE,
+    STOPPED,
+    Json,
+    Layout,
+    Quiet,
+    Seed,
+    bars,
+    note,
+)
 from blemish.cli_synth import synth
 from blemish.errors import BlemishError, ConfigError, needs_extra
 from blemish.track import silent
@@ -38,7 +49,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
-Layout = Annotated[str, typer.Option(help="Of the data set, if it is not recognised.")]
 Thresholds = Annotated[
     int | None,
     typer.Option(
@@ -63,7 +73,7 @@ def fit(
     false_alarms: Annotated[
         str, typer.Option(help="Share of good parts that may be called defective.")
     ] = "1%",
-    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
+    seed: Seed = 0,
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Also say how made-up defects are found.")
     ] = False,

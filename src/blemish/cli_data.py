@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from blemish.cli_parts import FOUND, Json, Quiet, bars, note
+from blemish.cli_parts import FOUND, Json, Layout, Quiet, bars, note
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,13 +20,12 @@ app = typer.Typer(
 )
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a data set.", show_default=False)]
-LayoutName = Annotated[str, typer.Option("--layout", help="auto, or a name from docs/data.md.")]
 _SHOWN = 5  # groups of files a finding names; --json and the page have more
 
 
 @app.command()
 def info(
-    data: Folder, layout: LayoutName = "auto", as_json: Json = False, quiet: Quiet = False
+    data: Folder, layout: Layout = "auto", as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Say what was recognised, and count it: splits, types, masks, sizes, pixels."""
     from blemish.data.info import describe
@@ -43,7 +42,7 @@ def doctor(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for a page of thumbnails.")
     ] = None,
-    layout: LayoutName = "auto",
+    layout: Layout = "auto",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars, notes or summary.")]
+Layout = Annotated[str, typer.Option(help="auto, or a name from docs/data.md.")]
+Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 
 
 def note(quiet: bool) -> Any:

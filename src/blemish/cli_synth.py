@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from blemish.cli_parts import INCOMPLETE, Json, Quiet, bars, note
+from blemish.cli_parts import INCOMPLETE, Json, Layout, Quiet, Seed, bars, note
 from blemish.errors import ConfigError
 
 
@@ -22,8 +22,8 @@ def synth(
         ),
     ] = None,
     count: Annotated[int, typer.Option(help="Defects of each kind.", min=1)] = 10,
-    seed: Annotated[int, typer.Option(help="Of everything random.", min=0)] = 0,
-    layout: Annotated[str, typer.Option(help="Of the data set, if it is not recognised.")] = "auto",
+    seed: Seed = 0,
+    layout: Layout = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KIND.NAME=VALUE", help="Change a setting: docs/synth.md."),
