@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from blemish.artifact import Artifact
+from blemish.errors import ArtifactError
 from blemish.metrics.evaluation import FIGURES, Evaluation
 
 
+@contextmanager
+def stated(what: str) -> Iterator[None]:
+    """Raises ArtifactError where a manifest does not say what `blemish fit` writes into it."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactError(
+            f"a model must say {what} as blemish fit writes it, but its manifest lacks or misstates"
+            f" {error}. Copy the file again, or fit again."
+        ) from error
+
+
+@stated("where it came from")
 def about(artifact: Artifact) -> dict[str, str]:
-    """Name → sentence on where a model came from and what its threshold promises."""
+    """Name → sentence on where a model came from and what its threshold promises.
+
+    Raises ArtifactError if the manifest does not tell.
+    """
     stored, calibration = artifact.about, artifact.calibration
     backbone, data = stored["backbone"], stored["data"]
     small, large = (" x ".join(map(str, data[key])) for key in ("smallest", "largest"))
@@ -49,8 +68,12 @@ def figures_table(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
+@stated("how its rehearsal went")
 def rehearsal_table(told: dict[str, Any]) -> str:
-    """What Rehearsal.result gives, as lines of fixed width with the sentences that go with them."""
+    """What Rehearsal.result gives, as lines of fixed width with the sentences that go with them.
+
+    Raises ArtifactError if that is not what was given.
+    """
     judges = {
         "held out": "by this model, which was not fitted on these parts",
         "cross-fitted": "each by a model fitted without its part",
