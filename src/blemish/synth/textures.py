@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from blemish.data.listing import images_below, require_folder
 from blemish.errors import DataError
 from blemish.images import IMAGE_SUFFIXES, read_image
 from blemish.synth.base import white
@@ -32,7 +33,7 @@ def texture(
     size, whatever its shape, as STLM does it.
 
     Raises:
-        DataError: the folder is missing or has no pictures.
+        DataError: the folder is missing, cannot be read or has no pictures.
         ImageError: the picture that was drawn cannot be read.
     """
     if folder is None:
@@ -45,13 +46,13 @@ def texture(
 
 @lru_cache(maxsize=4)
 def pictures(folder: str) -> tuple[str, ...]:
-    """All picture files below a folder, in order of name; looked up once in a process.
+    """All picture files below a folder, in order of name, as listing.py finds them; looked up once
+    in a process.
 
     Raises DataError if there are none.
     """
-    files = sorted(
-        path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    require_folder(Path(folder))
+    files = images_below(Path(folder))
     if not files:
         raise DataError(
             f"'{folder}' must be a folder with pictures of textures, such as DTD's images, but"
@@ -68,7 +69,7 @@ def _fitted(light: Light, size: tuple[int, int], channels: int) -> Light:
         shrinks = light.shape[0] * light.shape[1] > size[0] * size[1]
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         light = np.asarray(cv2.resize(light, size[::-1], interpolation=way), np.float32)
-        light = light.reshape(*size, -1)
+        light = np.minimum(light.reshape(*size, -1), 1)  # means of whites can be a bit above
     return np.ascontiguousarray(np.broadcast_to(light, (*size, channels)))
 
 
