@@ -6,6 +6,8 @@ import accuracy
 import rehearsal
 import speed
 
+import synth
+
 if __name__ == "__main__":
-    for table in (speed, rehearsal, accuracy):
+    for table in (speed, synth, rehearsal, accuracy):
         table.main()

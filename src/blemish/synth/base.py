@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from blemish.clouds import Cloud
 from blemish.errors import ShapeError
@@ -101,6 +103,16 @@ def white(image: Pixels) -> int:
         return 255
     brightest = int(image.max())
     return next(white for white in SIXTEEN_BIT_WHITES if brightest <= white)
+
+
+def greatest(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(h, w, C) → (h, w), over the colours of each pixel. NumPy's own max over so short an axis
+    takes ten times as long.
+
+    >>> greatest(np.array([[[3, 1, 2], [0, 0, 7]]])).tolist()
+    [[3, 7]]
+    """
+    return reduce(np.maximum, np.moveaxis(values, 2, 0))
 
 
 def _fits(name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic]) -> None:

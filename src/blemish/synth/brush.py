@@ -18,7 +18,7 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.errors import SynthError
 from blemish.records import Pixels
-from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, white
+from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, greatest, white
 
 Field = npt.NDArray[np.float32]  # (h, w) or (h, w, C), of a window
 Size = tuple[int, int]  # (H, W)
@@ -129,7 +129,7 @@ def settle(
     """
     before = image[place.inside]
     after = np.clip(np.rint(painted), 0, white(image)).astype(image.dtype)
-    change = np.abs(after.astype(np.float32) - before).max(axis=2)
+    change = greatest(np.abs(after.astype(np.float32) - before))
     limit = max(VISIBLE * levels, 0.5)
     seen = change > limit
     if grain > 1:

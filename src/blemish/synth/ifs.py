@@ -64,16 +64,16 @@ def chaos_game(system: System, rng: np.random.Generator) -> Points:
     """
     areas = np.abs(np.linalg.det(system[..., :2]))
     steps = rng.random((WARM_UP + WORDS, CHAINS, WORD), np.float32) >= areas[0] / areas.sum()
-    words = np.packbits(steps, axis=2)[..., 0]
-    leaps = _composed(system).astype(np.float32)[:, words]  # (6, words, chains)
+    words = np.packbits(steps).reshape(steps.shape[:2])
+    leaps = np.take(_composed(system).astype(np.float32), words, axis=1)  # (6, words, chains)
     x, y = np.broadcast_to(_fixed_point(system)[:, None].astype(np.float32), (2, CHAINS))
     places = np.empty((2, WARM_UP + WORDS, CHAINS), np.float32)
     for k in range(WARM_UP + WORDS):
-        places[:, k] = x, y
+        places[0, k], places[1, k] = x, y
         a, b, c, d, e, f = leaps[:, k]
         x, y = a * x + b * y + c, d * x + e * y + f
     x, y = places[:, WARM_UP:].reshape(2, -1)
-    follow = np.ascontiguousarray(steps[WARM_UP:].reshape(-1, WORD).T)
+    follow = steps[WARM_UP:].reshape(-1, WORD).T.astype(np.float32, order="C")
     base, change = (
         half.reshape(6).astype(np.float32) for half in (system[0], np.diff(system, 1, 0))
     )
@@ -81,7 +81,7 @@ def chaos_game(system: System, rng: np.random.Generator) -> Points:
     for k in range(WORD):
         a, b, c, d, e, f = (u + v * follow[k] for u, v in zip(base, change, strict=True))
         x, y = a * x + b * y + c, d * x + e * y + f
-        points[:, k] = x, y
+        points[0, k], points[1, k] = x, y
     return points.reshape(2, POINTS)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.records import Mask, Pixels
-from blemish.synth.base import own_range
+from blemish.synth.base import greatest, own_range
 
 _Array = npt.NDArray[Any]
 _SIDE = 256  # px of the longer side at which the part is looked for
@@ -31,7 +31,7 @@ def find_part(image: Pixels) -> Mask | None:
     small = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), 1.5).reshape(size[1], size[0], -1)
     border = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
-    away = np.abs(small - np.median(border, axis=0)).max(axis=2)
+    away = greatest(np.abs(small - np.median(border, axis=0)))
     levels = np.clip(away * (255 / max(float(away.max()), 1e-6)), 0, 255).astype(np.uint8)
     _, cut = cv2.threshold(levels, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     outlines, _ = cv2.findContours(cut, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
-from blemish.synth.base import LEAST, VISIBLE, Altered, white
+from blemish.synth.base import LEAST, VISIBLE, Altered, greatest, white
 
 Place = tuple[slice, slice]  # rows and columns
 Size = tuple[int, int]  # (H, W)
@@ -40,7 +40,7 @@ def lay(
     """
     before, top = image[place], white(image)
     done = np.where(mask[..., None], np.clip(np.rint(painted), 0, top), before).astype(image.dtype)
-    change = np.abs(done.astype(np.float32) - before).max(axis=2)
+    change = greatest(np.abs(done.astype(np.float32) - before))
     if (change > VISIBLE * top).sum() < LEAST:
         return None
     altered, marked = image.copy(), np.zeros(image.shape[:2], np.bool_)

@@ -14,7 +14,7 @@ from blemish.clouds import Cloud
 from blemish.errors import ShapeError
 from blemish.records import Mask, Pixels
 from blemish.settings import require
-from blemish.synth.base import Altered, check, own_range, require_range, spot
+from blemish.synth.base import Altered, check, greatest, own_range, require_range, spot
 from blemish.synth.brush import attempt, blob, drawn, settle, soft, window
 
 Field = npt.NDArray[np.float32]  # (h, w, C)
@@ -86,7 +86,7 @@ def transplant(
         altered = settle(image, points, place, grown, levels, grain=3)
         if altered is None:
             return None
-        change = np.abs(altered.image[place.inside].astype(np.float32) - before).max(axis=2)
+        change = greatest(np.abs(altered.image[place.inside].astype(np.float32) - before))
         far = change[altered.mask[place.inside]].mean() >= config.least * levels
         return altered if far else None
 
