@@ -12,7 +12,7 @@ from test_makers import made, textured, tilted
 from blemish.errors import SynthError
 from blemish.records import Mask
 from blemish.synth import maker, settings_of
-from blemish.synth.base import TRIES, VISIBLE, Altered, own_range, white
+from blemish.synth.base import TRIES, VISIBLE, Altered, greatest, merged, own_range, white
 from blemish.synth.brush import attempt, drawn, settle, window
 from blemish.synth.part import find_part
 from blemish.synth.surface import normals
@@ -280,3 +280,21 @@ def test_the_first_draw_that_can_be_seen_is_taken() -> None:
     drawn_so_far.clear()
     with pytest.raises(SynthError, match=r"none of 20 draws did on this image and was red\. Take"):
         attempt("mark", lambda: draw(TRIES + 1), " and was red")
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_merged_and_greatest_are_numpys(kind: type[np.generic], channels: int) -> None:
+    rng = np.random.default_rng(0)
+    there, elsewhere = (rng.integers(0, 255, (9, 14, channels)).astype(kind) for _ in range(2))
+    mask = rng.random((18, 14)) < 0.5
+    for first, second, where in (
+        (there, elsewhere, mask[:9]),
+        (there[:, ::-1], elsewhere[::-1].astype(np.uint8), mask[::2]),
+    ):
+        for array in (first, second, where):
+            array.flags.writeable = False
+        both = merged(where, first, second)
+        assert both.dtype == kind
+        assert np.array_equal(both, np.where(where[..., None], first, second))
+        assert np.array_equal(greatest(both), both.max(axis=2))

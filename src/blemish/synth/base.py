@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -113,6 +114,18 @@ def greatest(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     [[3, 7]]
     """
     return reduce(np.maximum, np.moveaxis(values, 2, 0))
+
+
+def merged(mask: Mask, there: npt.NDArray[Any], elsewhere: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(h, w, C) of `there`'s type: its pixels where the mask is, the other's elsewhere. np.where
+    takes ten times as long over so short an axis.
+
+    >>> merged(np.array([[True, False]]), np.ones((1, 2, 1)), np.zeros((1, 2, 1))).tolist()
+    [[[1.0], [0.0]]]
+    """
+    both = elsewhere.astype(there.dtype, order="C")
+    cv2.copyTo(np.ascontiguousarray(there), np.ascontiguousarray(mask).view(np.uint8), both)
+    return both
 
 
 def _fits(name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic]) -> None:

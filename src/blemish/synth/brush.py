@@ -18,7 +18,7 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.errors import SynthError
 from blemish.records import Pixels
-from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, greatest, white
+from blemish.synth.base import LEAST, TRIES, VISIBLE, Altered, greatest, merged, white
 
 Field = npt.NDArray[np.float32]  # (h, w) or (h, w, C), of a window
 Size = tuple[int, int]  # (H, W)
@@ -138,7 +138,7 @@ def settle(
     if seen.sum() < least:
         return None
     altered, mask = image.copy(), np.zeros(image.shape[:2], np.bool_)
-    altered[place.inside] = np.where(seen[..., None], after, before)
+    altered[place.inside] = merged(seen, after, before)
     mask[place.inside] = seen
     return Altered(image=altered, points=None if points is None else points.copy(), mask=mask)
 

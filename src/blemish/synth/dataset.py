@@ -30,7 +30,7 @@ from blemish.errors import DataError, ImageError, SynthError
 from blemish.images import read_bytes, read_image
 from blemish.records import Mask, Pixels, Sample
 from blemish.synth import RELIEF, Altered, maker
-from blemish.synth.base import LEAST, SMALLEST, TRIES
+from blemish.synth.base import LEAST, SMALLEST, TRIES, merged
 from blemish.synth.part import find_part
 from blemish.synth.sheet import COLUMNS, cell, sheet
 from blemish.track import Track, silent
@@ -263,8 +263,8 @@ def _confined(altered: Altered, image: Pixels, points: Cloud | None, part: Mask)
     """What lies behind the part gets back what it was."""
     left = altered.points
     if left is not None and points is not None:
-        left = np.where(part[..., None], left, points)
-    shown = np.where(part[..., None], altered.image, image)
+        left = merged(part, left, points)
+    shown = merged(part, altered.image, image)
     return Altered(image=shown, points=left, mask=altered.mask & part)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
 from blemish.settings import require
-from blemish.synth.base import Altered, check, require_range, spot, white
+from blemish.synth.base import Altered, check, merged, require_range, spot, white
 from blemish.synth.brush import attempt
 from blemish.synth.colours import Light, jitter
 from blemish.synth.foreground import foreground, shorter_side
@@ -158,7 +158,7 @@ def _pasted(
     rows, columns = pads[:2], pads[2:]
     pasted = np.pad(shape[seen], (rows, columns))
     levels = np.pad(light[seen] * np.float32(top), (rows, columns, (0, 0)))
-    after = np.where(pasted[..., None], levels, before)
+    after = merged(pasted, levels, before)
     box = np.ones((2 * rims[0] + 1, 2 * rims[1] + 1), np.uint8)
     mask = np.asarray(cv2.dilate(pasted.astype(np.uint8), box), np.bool_)
     if rng.random() < config.noise_chance:

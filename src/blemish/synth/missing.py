@@ -13,7 +13,7 @@ import numpy.typing as npt
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
 from blemish.settings import require
-from blemish.synth.base import Altered, check, own_range, require_range, spot
+from blemish.synth.base import Altered, check, merged, own_range, require_range, spot
 from blemish.synth.brush import (
     Field,
     Window,
@@ -113,7 +113,7 @@ def _chip(
     share = soft(shape, 1.6)[..., None]
     broken = np.exp(-((shape / max(1.0, 0.06 * radius)) ** 2)) * np.clip(inside, 0, 1)
     shade = 1 + rng.uniform(-0.35, 0.15) * broken[..., None]
-    painted = np.where(here[..., None], share * behind + (1 - share) * before * shade, before)
+    painted = merged(here, share * behind + (1 - share) * before * shade, before)
     return settle(image, None, place, np.asarray(painted, np.float32), levels, grain=3)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from blemish.clouds import Cloud
 from blemish.records import Mask, Pixels
-from blemish.synth.base import LEAST, VISIBLE, Altered, greatest, white
+from blemish.synth.base import LEAST, VISIBLE, Altered, greatest, merged, white
 
 Place = tuple[slice, slice]  # rows and columns
 Size = tuple[int, int]  # (H, W)
@@ -39,7 +39,8 @@ def lay(
     as the papers do that paste pieces: they teach where a piece lies, also where it looks alike.
     """
     before, top = image[place], white(image)
-    done = np.where(mask[..., None], np.clip(np.rint(painted), 0, top), before).astype(image.dtype)
+    rounded = np.clip(np.rint(painted), 0, top).astype(image.dtype)
+    done = merged(mask, rounded, before)
     change = greatest(np.abs(done.astype(np.float32) - before))
     if (change > VISIBLE * top).sum() < LEAST:
         return None
