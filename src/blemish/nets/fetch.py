@@ -61,7 +61,7 @@ def fetch(one: Pretrained, track: Track = silent, patience: Patience = PATIENT) 
             " Run: pip install 'blemish[train]'"
         )
     with needs_extra("taking weights in", "train"):
-        import safetensors.torch  # noqa: F401  # rather find out now than after the download
+        import safetensors  # noqa: F401  # rather find out now than after the download
     folder = weights_folder() / "downloads"
     with _alone(folder, one):
         part = folder / f"{one.file}.part"
