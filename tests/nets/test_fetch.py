@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import os
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets.server import Server, serving
 
 from blemish.cache import weights_folder
 from blemish.errors import MissingExtraError, WeightsError
@@ -26,29 +24,10 @@ from blemish.nets import fetch as room_of_fetch
 from blemish.nets.fetch import PIECE, Patience, fetch
 from blemish.nets.pretrained import PRETRAINED, Pretrained
 from blemish.nets.weights import copies, find_weights, read_state
+from weights_server import Server, packed, serving, state
 
 QUICK = Patience(stall=0.3, tries=3, pause=0.001)
-NAME = "point_mae"  # timm builds no network for it, so few tensors are enough
-
-
-def state(seed: int = 0) -> dict[str, torch.Tensor]:
-    """What tells Point-MAE's weights, and some more: 3 MB of numbers."""
-    draw = torch.Generator().manual_seed(seed)
-    return {
-        "module.MAE_encoder.encoder.first_conv.0.weight": torch.randn(128, 3, 1, generator=draw),
-        "module.MAE_encoder.blocks.blocks.11.attn.qkv.weight": torch.randn(
-            1152, 384, generator=draw
-        ),
-        "module.more": torch.randn(300_000, generator=draw),
-    }
-
-
-def packed(tensors: dict[str, torch.Tensor]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save({"base_model": tensors, "epoch": 300}, buffer)
-    return buffer.getvalue()
-
-
+NAME = "point_mae"
 CONTENT = packed(state())
 
 

@@ -29,6 +29,7 @@ from blemish.nets.weights import file_hash
 from blemish.track import Track, silent
 
 PIECE = 2**20  # bytes, one step of a progress bar
+PROGRESS = 2**16  # bytes an attempt must bring to count as one that went on
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)  # HTTP's "later"
 
 
@@ -117,12 +118,12 @@ def _receive(one: Pretrained, part: Path, patience: Patience) -> Iterator[int]:
             _give_up_if_hopeless(one, error, part)
             new = _size(part) - furthest
             furthest = max(furthest, _size(part))
-            failures = 0 if new >= PIECE else failures + 1
+            failures = 0 if new >= PROGRESS else failures + 1
             if failures >= patience.tries:
                 raise WeightsError(
                     f"{one.url} must come whole, but {failures} attempts in a row brought nothing"
                     f" new: {_reason(error)}. What was received is kept ({_size(part):,} bytes):"
-                    f" run the same command again to go on. Or {_by_hand(one)}"
+                    f" run the same command again to go on. {_by_hand(one)}"
                 ) from error
             time.sleep(patience.pause * 2**failures / 2)
     yield _size(part)

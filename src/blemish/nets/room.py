@@ -174,7 +174,10 @@ def _check(path: Path) -> Checked:
         return Checked(name=name, path=path, damage="it is of no entry of the table")
     if not whole(path):
         return Checked(name=name, path=path, damage="its sha256 is not the one in its name")
-    return Checked(name=name, path=path, damage=unlike(PRETRAINED[name], shapes_of(path)))
+    try:
+        return Checked(name=name, path=path, damage=unlike(PRETRAINED[name], shapes_of(path)))
+    except WeightsError:
+        return Checked(name=name, path=path, damage="it is no safetensors file")
 
 
 def shapes_of(path: Path) -> Shapes:

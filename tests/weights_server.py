@@ -1,7 +1,8 @@
-"""A local web server that behaves as badly as it is told to."""
+"""A few weights, and a local web server that behaves as badly as it is told to."""
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 import time
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import torch
 
 
 @dataclass
@@ -59,8 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         if told.gate is not None:
             told.gate.wait(10)
         if re.fullmatch(r"\d\d\d", quirk):
-            return self._refuse(int(quirk))
-        self._answer(quirk, self._start(quirk))
+            self._refuse(int(quirk))
+        else:
+            self._answer(quirk, self._start(quirk))
 
     def _refuse(self, code: int) -> None:
         self.send_response(code)
@@ -82,7 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, quirk: str, start: int | None) -> None:
         told = self.behaviour
         if start is not None and start >= len(told.content):
-            return self._refuse(416)
+            self._refuse(416)
+            return
         body = told.content[start or 0 :]
         if quirk == "corrupt":
             body = body[:-1] + bytes([body[-1] ^ 1])
@@ -106,3 +111,22 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(body if quirk != "short" else body[:-100])
         self.close_connection = True
+
+
+def state(seed: int = 0) -> dict[str, torch.Tensor]:
+    """What tells Point-MAE's weights, for which timm builds no network, and more: 3 MB."""
+    draw = torch.Generator().manual_seed(seed)
+    return {
+        "module.MAE_encoder.encoder.first_conv.0.weight": torch.randn(128, 3, 1, generator=draw),
+        "module.MAE_encoder.blocks.blocks.11.attn.qkv.weight": torch.randn(
+            1152, 384, generator=draw
+        ),
+        "module.more": torch.randn(300_000, generator=draw),
+    }
+
+
+def packed(tensors: dict[str, torch.Tensor]) -> bytes:
+    """A checkpoint as Point-MAE's authors publish it."""
+    buffer = io.BytesIO()
+    torch.save({"base_model": tensors, "epoch": 300}, buffer)
+    return buffer.getvalue()
