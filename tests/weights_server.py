@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ class Server:
     url: str = ""
     asked: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     gate: threading.Event | None = None  # answers wait for it
+    over: threading.Event = field(default_factory=threading.Event)  # what stalls waits for it
 
 
 @contextmanager
@@ -45,6 +45,7 @@ def serving(content: bytes) -> Iterator[Server]:
         try:
             yield server
         finally:
+            server.over.set()
             listening.shutdown()
             thread.join()
 
@@ -60,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
         told.asked.append((self.path, own.get("Range"), own.get("If-Range")))
         quirk = told.quirks.pop(0) if told.quirks else ""
         if told.gate is not None:
-            told.gate.wait(10)
+            told.gate.wait(60)
         if re.fullmatch(r"\d\d\d", quirk):
             self._refuse(int(quirk))
         else:
@@ -105,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         if quirk in ("cut", "stall"):
             self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
-            time.sleep(0.8 * (quirk == "stall"))
+            if quirk == "stall":
+                told.over.wait(60)
         elif quirk == "drop":
             pass
         else:
