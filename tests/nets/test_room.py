@@ -289,7 +289,7 @@ def packed_up(mae: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A bundle of two entries, on a machine that has neither."""
     import_file(mae)
     file = tmp_path / "carried here" / "weights.bundle"
-    assert [one.name for one in bundle([MAE, LITE0], file)] == [LITE0, MAE]
+    assert [one.name for one in bundle([LITE0, MAE], file)] == [LITE0, MAE]
     monkeypatch.setenv("BLEMISH_CACHE", str(tmp_path / "air gap"))
     return file
 
@@ -304,7 +304,7 @@ def test_a_bundle_there_and_back(packed_up: Path, tmp_path: Path) -> None:
         assert carried(one.name, path)["sha256"] in (one.sha256, file_hash(tmp_path / "mae.pth"))
     assert find_weights(MAE, None) == taken[1][1]
     again = packed_up.with_name("again")
-    bundle([MAE, LITE0], again)
+    bundle([LITE0, MAE], again)
     assert again.read_bytes() == packed_up.read_bytes()
 
 

@@ -196,8 +196,8 @@ def _give_up_if_hopeless(one: Pretrained, error: Exception, part: Path) -> None:
             _forget(part)
         elif error.code not in TRY_AGAIN:
             raise WeightsError(
-                f"{one.url} must be there, but the server says {error.code} {error.reason}."
-                f" {_by_hand(one)}"
+                f"{one.url} must be there, but the server says {error.code}"
+                f" {' '.join(str(error.reason).split())}. {_by_hand(one)}"
             ) from error
     elif isinstance(error, URLError) and not isinstance(error.reason, TimeoutError):
         unknown = isinstance(error.reason, socket.gaierror) or _size(part) == 0
