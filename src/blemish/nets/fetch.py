@@ -196,8 +196,7 @@ def _give_up_if_hopeless(one: Pretrained, error: Exception, part: Path) -> None:
             _forget(part)
         elif error.code not in TRY_AGAIN:
             raise WeightsError(
-                f"{one.url} must be there, but the server says {error.code}"
-                f" {' '.join(str(error.reason).split())}. {_by_hand(one)}"
+                f"{one.url} must be there, but {_reason(error)}. {_by_hand(one)}"
             ) from error
     elif isinstance(error, URLError) and not isinstance(error.reason, TimeoutError):
         unknown = isinstance(error.reason, socket.gaierror) or _size(part) == 0
@@ -218,6 +217,8 @@ def _not_writable(path: Path, error: OSError) -> WeightsError:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        return f"the server says {error.code} {' '.join(str(error.reason).split())}"
     cause = error.reason if isinstance(error, URLError) else error
     return "nothing came for a while" if isinstance(cause, TimeoutError) else str(cause)
 
