@@ -721,7 +721,8 @@ def test_info_says_where_a_model_came_from(run: Run, part: Path) -> None:
 def test_info_json_is_one_object(run: Run, part: Path) -> None:
     (said,) = run("info", part, "--json").lines()
     assert set(said) == {
-        "file", "method", "preset", "config", "seed", "backbone", "data", "versions", "frame",
+        "file", "method", "preset", "config", "seed", "backbone", "weights", "commercial", "data",
+        "versions", "frame",
         "calibration", "threshold", "promised_false_alarm_rate", "promise",
     }  # fmt: skip
     assert len(said["data"]["sha256"]) == 12

@@ -32,7 +32,7 @@ from blemish.cli import FAILED, app
 from blemish.errors import BlemishError
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/tour.md", "docs/data.md", "docs/synth.md")
+PAGES = ("README.md", "docs/tour.md", "docs/data.md", "docs/synth.md", "docs/weights.md")
 RUN = ("python", "console", "bash", "sh", "shell")
 BLOCK = re.compile(
     r"(?P<spared><!--\s*not run:(?P<reason>.*?)-->[ \t]*\n\s*)?"
@@ -136,6 +136,12 @@ def test_the_command_line_page_is_what_the_program_says() -> None:
     made = runpy.run_path(str(ROOT / "docs" / "generate_cli.py"))["page"]()
     kept = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert kept == made, "run: python docs/generate_cli.py"
+
+
+def test_the_weights_page_is_what_the_table_says() -> None:
+    kept = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
+    made = runpy.run_path(str(ROOT / "docs" / "generate_weights.py"))["page"](kept)
+    assert kept == made, "run: python docs/generate_weights.py"
 
 
 def test_links_between_pages_lead_somewhere() -> None:

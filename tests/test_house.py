@@ -36,6 +36,8 @@ LIGHT_ROOMS = (
     "blemish.cli_data", "blemish.report.checkup", "blemish.artifact", "blemish.calibrate",
     "blemish.bench.suite", "blemish.bench.run", "blemish.bench.page", "blemish.bench.tables",
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
+    "blemish.cli_weights", "blemish.nets.pretrained", "blemish.nets.weights", "blemish.nets.room",
+    "blemish.nets.fetch", "blemish.nets.bundle",
     "blemish.scoring", "blemish.images", "blemish.records", "blemish.errors", "blemish.track",
 )  # fmt: skip
 

@@ -31,6 +31,7 @@ def fit(
     false_alarms: float = 0.01,
     seed: int = 0,
     rehearse: bool = False,
+    commercial: bool = False,
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
 
@@ -41,6 +42,7 @@ def fit(
     false_alarms: share of good parts that may be called defective, in (0, 1).
     rehearse: also report, in the Inspector's artifact.about["rehearsal"], how made-up defects on
         good parts that a model was not fitted on are found (blemish.rehearse).
+    commercial: refuse pretrained weights that are not cleared for commercial use (docs/weights.md).
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
@@ -56,6 +58,7 @@ def fit(
         false_alarms=false_alarms,
         seed=seed,
         rehearse=rehearse,
+        commercial=commercial,
     )
 
 

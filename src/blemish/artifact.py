@@ -33,8 +33,9 @@ class Artifact:
     """A fitted model: a graph, how to feed it, how to read its scores, where it came from.
 
     graph: bytes of the ONNX model: (1, 3, h, w) float32 in [0, 1] → (h', w') float32.
-    about: plain JSON on method, preset, config, seed, backbone (with licence), data and versions;
-        on the rehearsal if there was one.
+    about: plain JSON on method, preset, config, seed, backbone and all pretrained weights (with
+        licences), whether commercial use was asked for, data and versions; on the rehearsal if
+        there was one.
     """
 
     graph: bytes
@@ -173,6 +174,8 @@ def _about(manifest: dict[str, Any]) -> dict[str, Any]:
     about = {key: value for key, value in manifest.items() if key not in ("format", "members")}
     for key in ("config", "backbone", "data", "versions", "rehearsal"):
         _require(isinstance(about.get(key, {}), dict), key)
+    weights = about.get("weights", [])
+    _require(isinstance(weights, list) and all(isinstance(one, dict) for one in weights), "weights")
     seen = about.get("data", {}).get("sha256", [])
     _require(isinstance(seen, list) and all(isinstance(one, str) for one in seen), "data's sha256")
     return about

@@ -1,22 +1,30 @@
-"""Where derived things are kept between runs: frozen graphs and features. Safe to delete."""
+"""Where things are kept between runs: derived ones, which are trimmed, and pretrained weights."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import platformdirs
-
-from blemish.errors import DataError
+from blemish.errors import DataError, needs_extra
 from blemish.images import write_whole
 
-BUDGET = 8 * 2**30  # bytes kept after a fit; the least recently used go first
+BUDGET = 8 * 2**30  # bytes of derived things kept after a fit; the least recently used go first
+WEIGHTS = "weights"  # the one folder that is not derived: nothing in it can be made again
 
 
 def cache_folder() -> Path:
     """$BLEMISH_CACHE, or the system's place for caches."""
     chosen = os.environ.get("BLEMISH_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("blemish"))
+    if chosen:
+        return Path(chosen)
+    with needs_extra("finding the system's place for caches", "train"):
+        import platformdirs
+    return Path(platformdirs.user_cache_dir("blemish"))
+
+
+def weights_folder() -> Path:
+    """The weights room: what was fetched or imported, kept until somebody deletes it."""
+    return cache_folder() / WEIGHTS
 
 
 def keep(path: Path, data: bytes) -> None:
@@ -30,8 +38,9 @@ def keep(path: Path, data: bytes) -> None:
 
 
 def trim(folder: Path, budget: int = BUDGET) -> None:
-    """Deletes the least recently used files until at most `budget` bytes are left."""
-    files = [(entry.stat(), entry) for entry in folder.rglob("*") if entry.is_file()]
+    """Deletes the least recently used files until at most `budget` bytes are left; no weights."""
+    derived = (entry for entry in folder.rglob("*") if folder / WEIGHTS not in entry.parents)
+    files = [(entry.stat(), entry) for entry in derived if entry.is_file()]
     excess = sum(stat.st_size for stat, _ in files) - budget
     for stat, entry in sorted(files, key=lambda pair: pair[0].st_mtime):
         if excess <= 0:

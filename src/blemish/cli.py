@@ -1,8 +1,8 @@
 """The command line: one short function a verb; all logic is elsewhere.
 
-Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), or data doctor has findings ·
-2 the command line is wrong · 3 it could not be done, and the message says what to do · 4 done, but
-some files could not be read · 130 stopped by Ctrl-C.
+Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), data doctor has findings, or
+weights verify found damage · 2 the command line is wrong · 3 it could not be done, and the message
+says what to do · 4 done, but some files could not be read · 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from blemish.cli_parts import (
     note,
 )
 from blemish.cli_synth import synth
+from blemish.cli_weights import app as weights_app
 from blemish.errors import BlemishError, ConfigError, needs_extra
 from blemish.track import silent
 
@@ -41,12 +42,13 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Learns what good parts look like, then finds, outlines and measures defects.",
-    epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect), or data doctor has"
-    " findings; 2 the command line is wrong; 3 it could not be done; 4 done, but some files could"
-    " not be read; 130 Ctrl-C.",
+    epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect), data doctor has"
+    " findings, or weights verify found damage; 2 the command line is wrong; 3 it could not be"
+    " done; 4 done, but some files could not be read; 130 Ctrl-C.",
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights")
 
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
 Thresholds = Annotated[
@@ -77,6 +79,10 @@ def fit(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Also say how made-up defects are found.")
     ] = False,
+    commercial: Annotated[
+        bool,
+        typer.Option("--commercial", help="Refuse weights not cleared for commercial use."),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -96,6 +102,7 @@ def fit(
         false_alarms=parse_rate(false_alarms),
         seed=seed,
         rehearse=rehearse,
+        commercial=commercial,
         track=bars(quiet),
         warn=note(quiet),
     )

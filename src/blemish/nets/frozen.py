@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from blemish.errors import ConfigError, WeightsError
 from blemish.export import check_parity, to_onnx
-from blemish.nets.weights import BACKBONES, Backbone, read_state
+from blemish.nets.pretrained import BACKBONES, Pretrained
+from blemish.nets.weights import read_state
 
 
 class Frozen(nn.Module):
@@ -53,7 +54,7 @@ class Frozen(nn.Module):
 
 
 def _build_cnn(
-    known: Backbone, taps: tuple[int, ...], size: tuple[int, int], state: dict[str, Tensor]
+    known: Pretrained, taps: tuple[int, ...], size: tuple[int, int], state: dict[str, Tensor]
 ) -> nn.Module:
     whole: nn.Module = timm.create_model(known.name)
     _load(whole, _in_order(whole, state) if known.package else state, known)
@@ -72,7 +73,7 @@ def _build_cnn(
 
 
 def _build_vit(
-    known: Backbone, taps: tuple[int, ...], size: tuple[int, int], state: dict[str, Tensor]
+    known: Pretrained, taps: tuple[int, ...], size: tuple[int, int], state: dict[str, Tensor]
 ) -> nn.Module:
     from timm.models.vision_transformer import checkpoint_filter_fn
 
@@ -86,6 +87,24 @@ def _build_vit(
     return vit
 
 
+def fitting_state(known: Pretrained, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, under names that do not depend on their order.
+
+    Raises WeightsError unless they are the network's, tensor by tensor.
+    """
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
+    with torch.random.fork_rng(devices=[]):  # networks draw weights before they get their own
+        if known.name.startswith("vit_"):
+            net: Any = timm.create_model(known.name, num_classes=0)
+            _load(net, checkpoint_filter_fn(dict(state), net), known)
+            return state
+        net = timm.create_model(known.name)
+    state = _in_order(net, state) if known.package else state
+    _load(net, state, known)
+    return state
+
+
 def _in_order(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The package names its tensors differently, but keeps timm's order."""
     names = list(net.state_dict())
@@ -93,7 +112,7 @@ def _in_order(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state if same else dict(zip(names, state.values(), strict=True))
 
 
-def _load(net: nn.Module, state: dict[str, Tensor], known: Backbone) -> None:
+def _load(net: nn.Module, state: dict[str, Tensor], known: Pretrained) -> None:
     try:
         net.load_state_dict(state)
     except (RuntimeError, ValueError) as error:

