@@ -184,9 +184,9 @@ def test_the_published_file_is_known_by_its_sha256(
     ("tensors", "name", "words"),
     [
         ({"weight": torch.zeros(2)}, None, r"its tensors fit none of it \(1 tensors\)"),
-        ({"weight": torch.zeros(2)}, MAE, r"'point_mae', but .*first_conv.0.weight is missing"),
+        ({"weight": torch.zeros(2)}, MAE, r"'point_mae', but .*first_conv.0.weight is not there"),
         ({"conv1.weight": torch.zeros(64, 3, 3, 3)}, "resnet18", "is 64 x 3 x 3 x 3, not 64"),
-        ({"mask_decoder.iou_token.weight": torch.tensor(1)}, "sam_vit_h", "pos_embed is missing"),
+        ({"mask_decoder.iou_token.weight": torch.tensor(1)}, "sam_vit_h", "pos_embed is not there"),
     ],
 )  # fmt: skip
 def test_what_fits_nothing_is_refused(
@@ -259,7 +259,7 @@ def test_weights_of_another_entry_are_damage(mae: Path) -> None:
     path = import_file(mae)[1]
     path.rename(path.with_name(path.name.replace(MAE, "mobile_sam")))
     (found,) = [one for one in verify() if one.name == "mobile_sam"]
-    assert str(found.damage).endswith("is missing")
+    assert str(found.damage).endswith("is not there")
 
 
 @pytest.mark.parametrize(

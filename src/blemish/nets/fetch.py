@@ -130,7 +130,7 @@ def _receive(one: Pretrained, part: Path, patience: Patience) -> Iterator[int]:
 
 
 def _attempt(one: Pretrained, part: Path, stall: float) -> Iterator[int]:
-    """One request, for what is missing if some is there."""
+    """One request, for all, or for the rest if some is here."""
     have, mark = _size(part), part.with_name(f"{part.name}.mark")
     asked = {"User-Agent": f"blemish/{__version__}", "Accept-Encoding": "identity"}
     if have:

@@ -100,7 +100,7 @@ def unlike(one: Pretrained, shapes: Shapes) -> str | None:
         if shape is None and found:
             return f"it has {name}"
         if shape is not None and not found:
-            return f"{name} is missing"
+            return f"{name} is not there"
         if shape is not None and shape not in found:
             return f"{name} is {_times(found[0])}, not {_times(shape)}"
     return None
