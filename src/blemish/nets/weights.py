@@ -58,6 +58,12 @@ BACKBONES = {
         source="facebookresearch/dinov2, ViT-B/14 with registers (Darcet et al. 2024)",
         file="dinov2_vitb14_reg4_pretrain.pth",
     ),
+    "wide_resnet50_2": Backbone(
+        name="wide_resnet50_2",
+        licence="BSD-3-Clause",
+        source="torchvision, wide_resnet50_2 IMAGENET1K_V1 (Zagoruyko and Komodakis 2016)",
+        file="wide_resnet50_2-95faca4d.pth",
+    ),
 }
 
 
