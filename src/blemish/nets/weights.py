@@ -127,7 +127,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"'{path}' must hold tensors only (.pth or .safetensors), but: {reason}."
             " Download it again."
         ) from error
-    for key in ("model", "state_dict", "teacher"):
+    for key in ("model", "state_dict", "teacher", "base_model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
