@@ -32,8 +32,9 @@ HEAVY = ("torch", "torchvision", "timm", "onnx", "safetensors", "platformdirs")
 LIGHT_ROOMS = (
     "blemish", "blemish.runtime", "blemish.frame", "blemish.metrics", "blemish.metrics.evaluate",
     "blemish.report", "blemish.report.page", "blemish.report.overlay", "blemish.report.text",
-    "blemish.data", "blemish.data.demo", "blemish.data.demo3d", "blemish.data.doctor", "blemish.clouds", "blemish.cli",
+    "blemish.data", "blemish.data.demo", "blemish.data.doctor", "blemish.clouds", "blemish.cli",
     "blemish.scans", "blemish.geometry", "blemish.background", "blemish.fpfh",
+    "blemish.data.demo3d",
     "blemish.cli_data", "blemish.report.checkup", "blemish.artifact", "blemish.calibrate",
     "blemish.bench.suite", "blemish.bench.run", "blemish.bench.page", "blemish.bench.tables",
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",

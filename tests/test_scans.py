@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,24 @@ def test_half_floats_and_whole_numbers_are_read(tmp_path: Path) -> None:
     counts = np.arange(6, dtype=np.uint32).reshape(2, 3)
     whole = read_exr(kept(tmp_path, exr({"id": counts}), "i.exr"))["id"]
     np.testing.assert_array_equal(whole, counts)
+
+
+# Written by the reference implementation (OpenEXR 3.5, ZIP): a picture of 2 x 12, channel Z.
+REFERENCE = (
+    "b}umj0ssI2V`yP+Ze?t90ApxuX>)V{6951JS^xq70000000031000310001EZ*6dLWpi_BZ*Bl%Z*6dLWpi_BZ*B"
+    "kq00003WMOn+S7~l!Z+8G<Z+J3k01yBG000000000001E&B009610Ay)%aBN|DS7~l!Z+8G<Z+J3k01yBG000000"
+    "000001E&B009610BmV)WlwTsWpV&)X>Mgta%5$400961003}lcx7xsb8uy2bW&k-X>R~#Y;R$700aO40001hKXYS"
+    "pWo2$xX>Me1cSB`vbY*e?b~0uF2mk;80000000000b7OL4Wo}n#Ze(wFS7~H)XaHtxZ((!*1ONa4004kLba`-P0C"
+    "RM5X>Ml#4FCWDb7Ns{Y-w&~X>DO=WdJ$>0000000000001cf004MiV`yk_IN)#qlble%pm9tHlicsP-|;^qCV9ZY"
+    "UMJZIg9HH9H7Cy"
+)
+
+
+def test_a_file_of_the_reference_implementation_is_read(tmp_path: Path) -> None:
+    found = read_exr(kept(tmp_path, base64.b85decode(REFERENCE), "r.exr"))
+    expected = np.tile(np.array([[0.5, 1.5, np.nan], [2.25, -1, 1e9]], np.float32), (1, 4))
+    assert list(found) == ["Z"]
+    np.testing.assert_array_equal(found["Z"], expected)
 
 
 def edited(data: bytes, old: bytes, new: bytes) -> bytes:

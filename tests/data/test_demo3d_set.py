@@ -82,7 +82,7 @@ def test_same_seed_same_bytes_other_seed_other_samples(demo: Path, tmp_path: Pat
     assert all(more[name] == first[name] for name in first if name != MARKER)
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("kind", DEFECTS)
 @pytest.mark.parametrize("category", PARTS)
@@ -111,7 +111,7 @@ def test_a_defect_shows_where_its_modality_says_and_its_mask_marks(
     assert 25 <= mask.sum() < 0.05 * mask.size
 
 
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("category", PARTS)
 def test_the_part_is_found_on_its_table(category: str, seed: int) -> None:
