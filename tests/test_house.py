@@ -142,7 +142,7 @@ def imported(tree: ast.AST) -> set[str]:
 def test_the_house_is_small() -> None:
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in FILES]
     assert len(FILES) <= 115
-    assert sum(lengths) <= 16000
+    assert sum(lengths) <= 16500
     assert statistics.median(lengths) <= 140
 
 

@@ -131,5 +131,5 @@ def _largest_piece(scan: Scan, seen: Mask, gap: float) -> Mask:
     twice[1::2, ::2] = rows & seen[1:] & seen[:-1]
     twice[::2, 1::2] = columns & seen[:, 1:] & seen[:, :-1]
     labels = cv2.connectedComponents(twice, connectivity=4)[1][::2, ::2]
-    counts = np.bincount(labels[seen])
+    counts = np.bincount(labels[seen].astype(np.intp))
     return np.asarray(seen & (labels == counts.argmax()))

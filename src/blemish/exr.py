@@ -49,7 +49,9 @@ def read_exr(path: str | Path) -> dict[str, Field]:
         height, width = header.size
         if not (0 < height * width <= MAX_PIXELS and height > 0):
             raise ValueError(f"it is {height} x {width}")
-        planes = {name: np.empty((height, width), np.float32) for name in header.channels}
+        planes: dict[str, Field] = {
+            name: np.empty(header.size, np.float32) for name in header.channels
+        }
         for first, lines in _blocks(data, header):
             start = 0
             for name, kind in header.channels.items():

@@ -38,7 +38,7 @@ def fpfh(scan: Scan, surface: Surface, radius: int = 4, reach: float | None = No
             f" {radius} and {reach}. Change them."
         )
     points, normals = scan.points.astype(np.float64), surface.normals
-    size = surface.known.shape
+    size = (scan.seen.shape[0], scan.seen.shape[1])
     simple, count = np.zeros((*size, WIDTH), np.float32), np.zeros(size, np.float32)
     pairs: list[tuple[Slices, Slices, Array]] = []
     for one, other in _pairs(size, radius):

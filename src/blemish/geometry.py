@@ -102,11 +102,11 @@ def _sums(
     sum, their products by _PAIRS, and their sums weighted by how far down and how far right."""
     height, width = seen.shape[0] - 2 * radius, seen.shape[1] - 2 * radius
     middle = np.s_[radius : radius + height, radius : radius + width]
-    here, there = points[(slice(None), *middle)].astype(np.float64), seen[middle]
+    here, there = points[:, middle[0], middle[1]].astype(np.float64), seen[middle]
     sums = np.zeros((16, height, width))
     for row, column in product(range(-radius, radius + 1), repeat=2):
         at = np.s_[radius + row : radius + row + height, radius + column : radius + column + width]
-        step = points[(slice(None), *at)] - here
+        step = points[:, at[0], at[1]] - here
         near = seen[at] & there
         near &= (step * step).sum(0) <= usual**2 * (row * row + column * column)
         step *= near
@@ -187,7 +187,7 @@ def _nearest(
             inside = (off <= half[0])[:, None] & (aside <= half[1])[None]
             apart = np.where(inside & scan.seen[place], np.hypot(off[:, None], aside), np.inf)
             closer = apart < best
-            best = np.where(closer, apart, best)
+            best[closer] = apart[closer]
             points[closer] = scan.points[place][closer]
     return points, np.isfinite(best)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blemish.clouds import Cloud, Field, read_cloud, read_tiff
+from blemish.clouds import Cloud, read_cloud, read_disparity, read_tiff
 from blemish.errors import ConfigError, ImageError, ShapeError
 from blemish.exr import read_exr
-from blemish.images import read_bytes, read_image
+from blemish.images import read_bytes
 from blemish.pointfiles import read_pcd, read_ply
 from blemish.records import Mask, Sample
 
@@ -157,7 +157,7 @@ def read_depth_file(
     """
     _require_positive("the scale of depth or disparity", scale)
     readers: dict[str, Callable[[Path], npt.NDArray[np.floating]]] = {
-        ".png": _whole,
+        ".png": read_disparity,
         ".tif": read_tiff,
         ".tiff": read_tiff,
         ".exr": _exr_depth,
@@ -197,16 +197,6 @@ def _not(what: str, path: str | Path, found: npt.NDArray[np.floating]) -> ImageE
     return ImageError(
         f"'{path}' must hold {what}, but holds numbers of shape {found.shape}. Save it so."
     )
-
-
-def _whole(path: Path) -> Field:
-    pixels = read_image(path)
-    if pixels.dtype != np.uint16 or pixels.shape[2] != 1:
-        raise ImageError(
-            f"'{path}' must be grey of 16 bits, but is {pixels.dtype} of {pixels.shape[2]}"
-            " channels. Copy the original again: 8 bits have lost the depth."
-        )
-    return pixels[..., 0].astype(np.float32)
 
 
 def _npy(path: Path) -> npt.NDArray[np.floating]:
