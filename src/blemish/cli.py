@@ -66,7 +66,7 @@ def fit(
         "part.blemish"
     ),
     layout: Layout = "auto",
-    method: Annotated[str, typer.Option(help="padim, fbft or fractalad.")] = "padim",
+    method: Annotated[str, typer.Option(help="padim, patchcore, fbft or fractalad.")] = "padim",
     preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
     size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
     set_: Annotated[

@@ -61,20 +61,39 @@ def read_points(path: str | Path) -> Cloud:
         ImageError: missing, damaged, not of three float channels pixel by pixel, or NaN or infinity
             in it.
     """
-    data = read_bytes(path)
-    points = None if _in_planes(data) else _decoded(data)
-    if points is None or points.dtype != np.float32 or points.ndim != 3 or points.shape[2] != 3:
+    points = read_tiff(path)
+    if points.dtype != np.float32 or points.ndim != 3:
         raise ImageError(
-            f"'{path}' must be a TIFF of three 32-bit floats a pixel, but is "
-            f"{'no such thing' if points is None else f'{points.dtype} of shape {points.shape}'}."
-            " Copy it again, or write x, y and z pixel by pixel."
+            f"'{path}' must be a TIFF of three 32-bit floats a pixel, but is {points.dtype} of"
+            f" shape {points.shape}. Copy it again, or write x, y and z pixel by pixel."
         )
     if not np.isfinite(points).all():
         raise ImageError(
             f"'{path}' must mark missing points with (0, 0, 0), but has NaN or infinity in"
             f" {int((~np.isfinite(points).all(axis=2)).sum())} pixels. Set them to 0."
         )
-    return np.ascontiguousarray(points[..., ::-1])  # OpenCV takes x, y, z for red, green, blue
+    return points
+
+
+def read_tiff(path: str | Path) -> npt.NDArray[Any]:
+    """(H, W) or (H, W, 3) numbers of a TIFF as written: 32-bit floats or 16 bits.
+
+    Raises:
+        ImageError: missing, damaged, or not of one or three such numbers pixel by pixel.
+    """
+    data = read_bytes(path)
+    found = None if _in_planes(data) else _decoded(data)
+    if (
+        found is None
+        or found.dtype not in (np.float32, np.uint16)
+        or found.shape[2:] not in ((), (3,))
+    ):
+        raise ImageError(
+            f"'{path}' must be a TIFF of one or three 32-bit floats a pixel, or 16-bit grey, but is"
+            f" {'no such thing' if found is None else f'{found.dtype} of shape {found.shape}'}."
+            " Copy it again, or write x, y and z pixel by pixel."
+        )
+    return np.ascontiguousarray(found[..., ::-1]) if found.ndim == 3 else found  # not BGR
 
 
 def _in_planes(data: bytes) -> bool:

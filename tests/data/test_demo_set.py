@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from blemish.data import open_data
-from blemish.data.demo import MARKER, make_demo
+from blemish.data.demo import make_demo
 from blemish.data.demo_defects import DEFECTS, VISIBLE, draw_defect
 from blemish.data.demo_part import SIZE, draw_scene, expose, shade
+from blemish.data.made import MARKER
 from blemish.errors import ConfigError, DataError
 from blemish.records import Mask
 

@@ -28,7 +28,7 @@ from blemish.methods.fbft import (
 )
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places
-from blemish.nets.weights import BACKBONES
+from blemish.nets.pretrained import BACKBONES
 from blemish.settings import configure
 from graphs import no_origin
 

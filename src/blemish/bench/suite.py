@@ -33,7 +33,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-METHODS = ("padim", "fbft", "fractalad")  # by name: to read a suite needs no torch
+METHODS = ("padim", "patchcore", "fbft", "fractalad")  # by name: to read a suite needs no torch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +12,9 @@ import numpy.typing as npt
 
 from blemish.data.demo_defects import DEFECTS, draw_defect
 from blemish.data.demo_part import draw_scene, expose, shade
-from blemish.errors import ConfigError, DataError
+from blemish.data.made import make_set
 from blemish.track import Track, silent
 
-MARKER = "blemish-demo.json"
 _VERSION = 1  # raise it whenever a picture changes
 _JPEG = (
     cv2.IMWRITE_JPEG_QUALITY,
@@ -57,71 +54,7 @@ def make_demo(
     """
     made = {"version": _VERSION, "seed": seed, "train_good": train_good, "test_good": test_good}
     made["per_defect"] = per_defect
-    _require_settings(made)
-    target = Path(folder)
-    if _is_made(target, made):
-        return target
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".blemish-demo-", dir=target.parent) as beside:
-            fresh = Path(beside) / "demo"
-            _write(fresh, made, track)
-            if target.is_dir():
-                target.rmdir()
-            fresh.rename(target)
-    except OSError as error:
-        raise DataError(
-            f"{target} must be a place to write the demo to, but writing failed: "
-            f"{error.strerror or error}. Free some space there, or give another folder."
-        ) from error
-    return target
-
-
-def _require_settings(made: dict[str, int]) -> None:
-    for name, value in made.items():
-        least = 0 if name == "seed" else 1
-        if value < least:
-            raise ConfigError(f"{name} of the demo must be {least} or more, but it is {value}.")
-
-
-def _is_made(target: Path, made: dict[str, int]) -> bool:
-    """Whether this very demo is there, whole.
-
-    Raises:
-        DataError: something else is.
-    """
-    if not os.path.lexists(target) or (target.is_dir() and not any(target.iterdir())):
-        return False
-    there = _read_marker(target / MARKER)
-    if there is None:
-        raise DataError(
-            f"{target} must be a new or empty folder for the demo, but it holds something else. "
-            "Give another folder."
-        )
-    if there != made:
-        raise DataError(
-            f"{target} must be a new or empty folder for this demo ({_told(made)}), but it holds "
-            f"another one ({_told(there)}). Delete it, or give another folder."
-        )
-    lost = [name for name in _names(made) if not (target / name).is_file()]
-    if lost:
-        raise DataError(
-            f"{target} must hold the whole demo, but {lost[0]} is missing (files missing: "
-            f"{len(lost)}). Delete the folder to make the demo again, or give another folder."
-        )
-    return True
-
-
-def _read_marker(marker: Path) -> dict[str, object] | None:
-    try:
-        read = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return read if isinstance(read, dict) else None
-
-
-def _told(made: dict[str, int] | dict[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in made.items())
+    return make_set(folder, made, list(_names(made)), lambda fresh: _write(fresh, made, track))
 
 
 def _plan(made: dict[str, int]) -> Iterator[tuple[str, str, int]]:
@@ -144,14 +77,11 @@ def _names(made: dict[str, int]) -> Iterator[str]:
 
 
 def _write(folder: Path, made: dict[str, int], track: Track) -> None:
-    for name in _names(made):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
     plan = list(_plan(made))
     for part, kind, number in track(plan, "Making the demo", len(plan)):
         rng = np.random.default_rng(_stream(made["seed"], part, kind, number))
         _write_picture(folder, part, kind, f"{number:03}", rng)
     (folder / "readme.txt").write_text(_README, encoding="utf-8")
-    (folder / MARKER).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
 
 def _stream(seed: int, part: str, kind: str, number: int) -> list[int]:

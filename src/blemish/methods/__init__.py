@@ -6,5 +6,11 @@ from blemish.methods.base import Method
 from blemish.methods.fbft import Fbft
 from blemish.methods.fractalad import Fractalad
 from blemish.methods.padim import Padim
+from blemish.methods.patchcore import Patchcore
 
-METHODS: dict[str, type[Method]] = {"padim": Padim, "fbft": Fbft, "fractalad": Fractalad}
+METHODS: dict[str, type[Method]] = {
+    "padim": Padim,
+    "patchcore": Patchcore,
+    "fbft": Fbft,
+    "fractalad": Fractalad,
+}
