@@ -193,7 +193,10 @@ def test_other_false_alarms_are_refused(run: Run, demo: Path, tmp_path: Path, ra
         (("--set", "backbone=resnet18"), "--set weights=path/to/"),
         (("--set", "weights=nowhere.pth"), "'nowhere.pth' is none"),
         (("--size", "16"), "size must be between"),
-        (("--method", "best"), "method must be one of ['fbft', 'fractalad', 'padim', 'patchcore']"),
+        (
+            ("--method", "best"),
+            "method must be one of ['fbft', 'fractalad', 'padim', 'patchcore', 'stlm']",
+        ),
         (("--preset", "tiny"), "preset of padim must be one of"),
         (("--preset", "paper"), "--set weights=path/to/"),
         (("--method", "fbft", "--set", "students=cubic"), "students must be of type"),

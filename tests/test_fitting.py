@@ -20,8 +20,9 @@ from blemish.artifact import open_artifact
 from blemish.cache import cache_folder, trim
 from blemish.errors import ConfigError, DataError, ExportError
 from blemish.export import check_join, check_parity, join, to_onnx
-from blemish.fitting import backbone_graph, choose, find_white, fit_folder, tap_names, writable
+from blemish.fitting import backbone_graph, choose, find_white, fit_folder, writable
 from blemish.methods import METHODS
+from blemish.methods.base import tap_names
 from blemish.runtime import session
 
 SMALL = {"size": 64}
@@ -202,7 +203,8 @@ def test_false_alarms_outside_of_0_to_1_are_refused(good: Path, rate: float) -> 
 
 def test_unknown_methods_and_presets_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"method must be one of \['fbft', 'fractalad', 'padim'\].*'best'"
+        ConfigError,
+        match=r"method must be one of \['fbft', 'fractalad', 'padim', 'patchcore', 'stlm'\].*'best'",
     ):
         choose("best", "embedded", {})
     with pytest.raises(ConfigError, match=r"preset of fbft must be one of .*'tiny'"):
@@ -335,7 +337,7 @@ def test_a_graph_that_disagrees_with_torch_is_not_written() -> None:
 
 def test_joined_graphs_do_what_their_parts_do() -> None:
     first, second = exported(Twice(), "image", "tap_8"), exported(Twice(), "tap_8", "map")
-    joined = join(first, second, ["tap_8"])
+    joined = join(first, second)
     image = np.ones((1, 3, 4, 4), np.float32)
     run = session(joined)
     assert np.array_equal(run.run(None, {run.get_inputs()[0].name: image})[0], 4 * image)

@@ -21,7 +21,8 @@ sizes = st.tuples(sides, sides)
 seeds = st.integers(0, 2**32 - 1)
 depths = st.sampled_from([np.uint8, np.uint16])
 fits: st.SearchStrategy[Literal["stretch", "pad"]] = st.sampled_from(["stretch", "pad"])
-ways: st.SearchStrategy[Literal["area", "bicubic"]] = st.sampled_from(["area", "bicubic"])
+Way = Literal["area", "bicubic", "bilinear"]
+ways: st.SearchStrategy[Way] = st.sampled_from(["area", "bicubic", "bilinear"])
 quick = settings(max_examples=60, deadline=None)
 
 
@@ -51,7 +52,7 @@ def test_model_pixels_are_what_the_graph_takes(
     size: tuple[int, int],
     model: tuple[int, int],
     fit: Literal["stretch", "pad"],
-    way: Literal["area", "bicubic"],
+    way: Way,
     depth: Any,
     channels: int,
     seed: int,
@@ -73,7 +74,7 @@ def test_grey_is_colour_with_equal_channels(
     size: tuple[int, int],
     model: tuple[int, int],
     fit: Literal["stretch", "pad"],
-    way: Literal["area", "bicubic"],
+    way: Way,
     depth: Any,
     seed: int,
 ) -> None:
@@ -91,7 +92,7 @@ def test_8_and_16_bits_of_one_picture_agree(
     size: tuple[int, int],
     model: tuple[int, int],
     fit: Literal["stretch", "pad"],
-    way: Literal["area", "bicubic"],
+    way: Way,
     seed: int,
 ) -> None:
     # away from black and white, where 8 bits cut what overshoots between the two passes
@@ -108,7 +109,7 @@ def test_a_flat_picture_stays_flat(
     size: tuple[int, int],
     model: tuple[int, int],
     fit: Literal["stretch", "pad"],
-    way: Literal["area", "bicubic"],
+    way: Way,
     value: int,
 ) -> None:
     frame = Frame(size=model, fit=fit, interpolation=way)
@@ -124,11 +125,13 @@ def test_white_of_12_bits_and_what_is_brighter() -> None:
 
 
 @quick
-@given(size=sizes, model=sizes, seed=seeds)
-def test_bicubic_is_pillows(size: tuple[int, int], model: tuple[int, int], seed: int) -> None:
+@given(size=sizes, model=sizes, way=st.sampled_from(["bicubic", "bilinear"]), seed=seeds)
+def test_two_ways_are_pillows(
+    size: tuple[int, int], model: tuple[int, int], way: Any, seed: int
+) -> None:
     pixels = picture(size, 3, np.uint8, seed)
-    expected = Image.fromarray(pixels).resize(model[::-1], Image.Resampling.BICUBIC)
-    planes = Frame(size=model, interpolation="bicubic").to_model(pixels)
+    expected = Image.fromarray(pixels).resize(model[::-1], Image.Resampling[way.upper()])
+    planes = Frame(size=model, interpolation=way).to_model(pixels)
     assert np.allclose(planes[0].transpose(1, 2, 0) * 255, np.asarray(expected), atol=1e-3)
 
 

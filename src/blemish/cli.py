@@ -66,7 +66,9 @@ def fit(
         "part.blemish"
     ),
     layout: Layout = "auto",
-    method: Annotated[str, typer.Option(help="padim, patchcore, fbft or fractalad.")] = "padim",
+    method: Annotated[
+        str, typer.Option(help="padim, patchcore, fbft, fractalad or stlm.")
+    ] = "padim",
     preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
     size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
     set_: Annotated[

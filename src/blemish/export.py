@@ -55,11 +55,15 @@ def check_parity(net: nn.Module, graph: bytes, feed: dict[str, Tensor]) -> None:
         _compare(wanted.numpy(), got, "the exported graph must agree with torch")
 
 
-def join(backbone: bytes, head: bytes, taps: list[str]) -> bytes:
+def join(backbone: bytes, head: bytes) -> bytes:
     """One graph: the backbone's taps feed the head's inputs of the same names. A head that takes
-    the image, too, shares the backbone's."""
+    the image, too, shares the backbone's; one that takes nothing else is the whole graph."""
+    alone = onnx.load_from_string(head)
+    taps = [entry.name for entry in alone.graph.input if entry.name != "image"]
+    if not taps:
+        return head
     first = onnx.compose.add_prefix(onnx.load_from_string(backbone), "backbone/")
-    second = onnx.compose.add_prefix(onnx.load_from_string(head), "head/")
+    second = onnx.compose.add_prefix(alone, "head/")
     second.ir_version = first.ir_version
     joined = onnx.compose.merge_models(
         first, second, io_map=[(f"backbone/{tap}", f"head/{tap}") for tap in taps]

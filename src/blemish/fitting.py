@@ -77,13 +77,13 @@ def fit_folder(
 
     def hear(head: bytes, unseen: GoodParts) -> None:
         if rehearsal is not None:
-            graph = join(backbone, head, tap_names(config))
+            graph = join(backbone, head)
             rehearsal.hear(Scorer(graph, frame).score, unseen.paths)
 
     head, calibration, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
-    graph = join(backbone, head, tap_names(config))
+    graph = join(backbone, head)
     first = feed(session(head), good.features, 0)
     check_join(graph, head, frame.to_model(read_image(good.paths[0])), first)
     trim(cache_folder())
@@ -148,8 +148,7 @@ def _not_cleared(name: str, why: str) -> WeightsError:
 
 def weights_files(config: Config) -> dict[str, Path]:
     """The file of each of a config's pretrained weights. Raises WeightsError if one is not here."""
-    given = {config.backbone: config.weights}
-    return {name: find_weights(name, given.get(name)) for name in config.pretrained()}
+    return {name: find_weights(name, file) for name, file in config.pretrained().items()}
 
 
 def find_white(paths: Sequence[Path]) -> int:
@@ -167,7 +166,10 @@ def find_white(paths: Sequence[Path]) -> int:
 
 
 def backbone_graph(config: Config) -> bytes:
-    """The frozen backbone as ONNX, exported on first use and kept in the cache."""
+    """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps."""
+    if not config.taps:
+        weights_files(config)  # what is missing is said now, not after looking at the photographs
+        return b""
     if config.backbone not in BACKBONES:
         raise ConfigError(
             f"backbone must be one of {sorted(BACKBONES)}, but is '{config.backbone}'."
@@ -234,16 +236,17 @@ def head_graph(
     """Fits the method and exports its head. Raises ExportError unless the runtime agrees."""
     method = kind(config).fit(features, seed=seed, track=track)
     head = method.head().eval()
-    names = ["image"] * method.sees_image + tap_names(config)
-    first = {name: torch.from_numpy(grid) for name, grid in inputs(names, features, 0).items()}
-    graph = to_onnx(head, tuple(first.values()), names, ["map"], {})
+    first = {
+        name: torch.from_numpy(grid) for name, grid in inputs(method.takes, features, 0).items()
+    }
+    graph = to_onnx(head, tuple(first.values()), method.takes, ["map"], {})
     check_parity(head, graph, first)
     return graph
 
 
 def inputs(names: list[str], features: Features, index: int) -> dict[str, npt.NDArray[np.float32]]:
     """What a head takes of one image: its taps and, by the name of "image", what they are of."""
-    taps = iter(features.batch([index]))
+    taps = iter(features.batch([index]) if set(names) - {"image"} else ())
 
     def image() -> npt.NDArray[np.float32]:
         return features.origin.frame.to_model(read_image(features.origin.paths[index]))
@@ -263,10 +266,6 @@ def feed(
     head: ort.InferenceSession, features: Features, index: int
 ) -> dict[str, npt.NDArray[np.float32]]:
     return inputs([entry.name for entry in head.get_inputs()], features, index)
-
-
-def tap_names(config: Config) -> list[str]:
-    return [f"tap_{tap}" for tap in config.taps]
 
 
 def describe(

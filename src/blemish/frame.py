@@ -20,6 +20,7 @@ from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
 
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
+_PILLOWS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,8 @@ class Frame:
     size: (h, w) of the model's input, pixels.
     fit: "stretch" resizes both sides freely; "pad" first repeats the edge to a square, keeping
         the aspect ratio.
-    interpolation: "area" is OpenCV's (cubic when enlarging); "bicubic" is Pillow's antialiased
-        one, which papers use through torchvision.
+    interpolation: "area" is OpenCV's (cubic when enlarging); "bicubic" and "bilinear" are Pillow's
+        antialiased ones, which papers use through torchvision.
     boxes: blur at native size after enlarging the map, as (width in px, passes), zeros outside.
     top: the image score is the mean of this share of the native pixels, in [0, 1]; 0 is the
         highest pixel alone.
@@ -39,7 +40,7 @@ class Frame:
 
     size: tuple[int, int]
     fit: Literal["stretch", "pad"] = "stretch"
-    interpolation: Literal["area", "bicubic"] = "area"
+    interpolation: Literal["area", "bicubic", "bilinear"] = "area"
     boxes: tuple[tuple[int, int], ...] = ()
     top: float = 0.0
     white: int = 65535
@@ -61,8 +62,10 @@ class Frame:
             edges = (top, bottom, left, right)
             pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_REPLICATE)
             pixels = pixels.reshape(side, side, -1)
-        resize = _resize_area if self.interpolation == "area" else _resize_bicubic
-        resized = resize(pixels, self.size)  # (h, w, C)
+        if self.interpolation == "area":
+            resized = _resize_area(pixels, self.size)  # (h, w, C)
+        else:
+            resized = _resize_pillow(pixels, self.size, _PILLOWS[self.interpolation])
         white = 255 if pixels.dtype == np.uint8 else self.white
         scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
         planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
@@ -124,11 +127,13 @@ def _resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
     return cv2.resize(shrunk, size[::-1], interpolation=cv2.INTER_CUBIC).reshape(*size, -1)
 
 
-def _resize_bicubic(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
+def _resize_pillow(
+    pixels: Pixels, size: tuple[int, int], way: Image.Resampling
+) -> npt.NDArray[Any]:
     # Pillow rounds 8 bits between its two passes, as papers have it, and has no 16-bit colour.
     depth = np.uint8 if pixels.dtype == np.uint8 else np.float32
     planes = [
-        Image.fromarray(plane.astype(depth)).resize(size[::-1], Image.Resampling.BICUBIC)
+        Image.fromarray(plane.astype(depth)).resize(size[::-1], way)
         for plane in np.moveaxis(pixels, 2, 0)
     ]
     limit = np.iinfo(pixels.dtype).max

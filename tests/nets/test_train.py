@@ -140,12 +140,12 @@ def test_progress_counts_the_steps() -> None:
 
 
 def test_without_a_schedule_the_rate_stays() -> None:
-    assert {Plan(steps=50, rate=0.3).rate_at(step) for step in range(50)} == {0.3}
+    assert {Plan(steps=50, rate=0.3).share_at(step) for step in range(50)} == {1.0}
 
 
 def test_the_cosine_rises_over_a_tenth_and_falls_to_nothing() -> None:
     plan = Plan(steps=100, rate=0.5, cosine=True)
-    rates = [plan.rate_at(step) for step in range(101)]
+    rates = [0.5 * plan.share_at(step) for step in range(101)]
     assert rates[:10] == pytest.approx([0.05 * (step + 1) for step in range(10)])
     assert rates[10] == pytest.approx(0.5)
     assert rates[55] == pytest.approx(0.25)  # half way down
@@ -157,7 +157,7 @@ def test_the_cosine_rises_over_a_tenth_and_falls_to_nothing() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 9])
 def test_short_trainings_have_a_rate_above_nothing_at_every_step(steps: int) -> None:
     plan = Plan(steps=steps, rate=0.5, cosine=True)
-    assert all(0 < plan.rate_at(step) <= 0.5 for step in range(steps))
+    assert all(0 < plan.share_at(step) <= 1 for step in range(steps))
 
 
 def test_the_schedule_reaches_the_optimiser() -> None:
@@ -423,3 +423,79 @@ def test_a_training_that_was_stopped_stays_stopped(
     assert losses == expected
     assert same(net, whole)
     assert not checkpoint.exists()
+
+
+# parts of a step, optimisers, precision
+
+
+class Plain(nn.Linear):
+    """No batch norm: a batch may be cut without a difference."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3)
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+def quarter_of(number: int) -> Batch:
+    rows, wanted = rows_of(number // 4)
+    cut = slice(number % 4 * 16, (number % 4 + 1) * 16)
+    return rows[cut], wanted[cut]
+
+
+def test_parts_of_a_step_learn_what_the_whole_does() -> None:
+    whole = run(Plan(steps=8, rate=0.05), net=Plain())
+    parts = run(Plan(steps=8, rate=0.05, parts=4), net=Plain(), batch_of=quarter_of)
+    assert parts[0] == pytest.approx(whole[0], rel=1e-5)
+    assert torch.allclose(parts[1].weight, whole[1].weight, atol=1e-6)
+    losses = [squares(Plain())(quarter_of(number)).item() for number in range(4)]
+    assert parts[0][0] == pytest.approx(sum(losses) / 4)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_learns_and_keeps_whole_weights(precision: Any) -> None:
+    seen: list[torch.dtype] = []
+
+    class Seen(Plain):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            out = super().forward(rows)
+            seen.append(out.dtype)
+            return out
+
+    losses, net = run(Plan(steps=100, rate=0.05, precision=precision), net=Seen())
+    assert set(seen) == {getattr(torch, precision)}
+    assert net.weight.dtype == torch.float32
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def several(net: Student) -> tuple[torch.optim.Optimizer, ...]:
+    weight, bias = net.linear.weight, net.linear.bias
+    groups = [{"params": [bias], "lr": 0.1}]
+    return torch.optim.Adam([weight], lr=0.02), torch.optim.SGD(groups, momentum=0.9)
+
+
+def test_every_optimiser_has_its_parameters_and_its_rate() -> None:
+    net = Student()
+    nn.init.ones_(net.linear.bias)
+    loss = squares(net)(rows_of(0))
+    (gradient,) = torch.autograd.grad(loss, [net.linear.bias])
+    plan = Plan(steps=20, rate=9.0, cosine=True, check=1, patience=1)  # half the rate in step 0
+    run(plan, net=net, optimisers=several(net), loss_unseen=iter([0.0, 0.0]).__next__)
+    assert torch.allclose(net.linear.weight.abs(), torch.full((3, 3), 0.01), rtol=1e-3)
+    assert torch.allclose(net.linear.bias, 1 - 0.05 * gradient, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_parts_optimisers_and_scales_go_on_to_the_bit(checkpoint: Path, precision: Any) -> None:
+    plan = Plan(steps=STEPS, rate=1.0, cosine=True, check=3, parts=2, precision=precision)
+
+    def learn(**given: Any) -> tuple[list[float], Student]:
+        net = Student()
+        return run(plan, net=net, optimisers=several(net), **given)
+
+    expected, whole = learn()
+    with pytest.raises(KilledError):
+        learn(checkpoint=checkpoint, track=killed_before(8))
+    losses, net = learn(checkpoint=checkpoint)
+    assert losses == expected
+    assert same(net, whole)

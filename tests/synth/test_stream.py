@@ -13,7 +13,8 @@ from PIL import Image
 
 from blemish.frame import Frame
 from blemish.images import read_image
-from blemish.synth.stream import Picture, Stream
+from blemish.synth.stream import Picture, Stream, turned
+from blemish.synth.strokes import scratch
 
 FRAME = Frame(size=(64, 64))
 KINDS = ("scratch", "stain", "perlin")
@@ -182,3 +183,81 @@ def test_photographs_are_read_again_when_there_is_no_room(
     one = stream(paths)
     assert all(same(one.picture(i), expected[i]) for i in range(8))
     assert len(one.kept) == 2
+
+
+# turned photographs, and makers of one's own
+
+
+def test_without_a_rotation_nothing_is_turned_or_drawn() -> None:
+    pixels, rng = np.ones((20, 30, 3), np.uint8), np.random.default_rng(0)
+    assert turned(pixels, "none", rng) is pixels
+    assert rng.integers(1000) == np.random.default_rng(0).integers(1000)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_little_turn_keeps_the_middle_and_brings_in_grey(channels: int, depth: Any) -> None:
+    white = np.iinfo(depth).max
+    pixels = np.full((61, 81, channels), white, depth)
+    pixels[25:36, 35:46] = 0
+    kept = pixels.copy()
+    angles, grey = [], False
+    for seed in range(8):
+        found = turned(pixels, "little", np.random.default_rng(seed))
+        assert (found.shape, found.dtype) == (pixels.shape, pixels.dtype)
+        assert (found[28:33, 38:43] == 0).all()
+        border = np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]])
+        assert border.min() >= round(114 / 255 * white)
+        grey |= bool((border == round(114 / 255 * white)).any())
+        angles.append((found != pixels).mean())
+    assert np.array_equal(pixels, kept)
+    assert grey
+    assert len(set(angles)) == 8
+
+
+def test_five_degrees_are_the_most() -> None:
+    pixels = np.zeros((201, 201, 1), np.uint8)
+    pixels[100] = 255  # a level line: its slope is the angle
+    slopes = []
+    for seed in range(40):
+        found = turned(pixels, "little", np.random.default_rng(seed))[..., 0]
+        left, right = (int(found[:, column].argmax()) for column in (20, 180))
+        slopes.append(np.degrees(np.arctan2(left - right, 160)))
+    assert 4 < max(slopes) <= 5.5
+    assert -5.5 <= min(slopes) < -4
+
+
+def test_quarters_are_equally_likely() -> None:
+    pixels = np.zeros((100, 100, 1), np.uint8)
+    pixels[:40, :40] = 255  # one corner is lit
+    corners = [0] * 4
+    for seed in range(80):
+        found = turned(pixels, "quarters", np.random.default_rng(seed))
+        lit = [found[20, 20], found[20, 80], found[80, 20], found[80, 80]]
+        corners[int(np.argmax(lit))] += 1
+    assert min(corners) >= 8
+    assert (
+        turned(np.zeros((20, 40, 3), np.uint8), "quarters", np.random.default_rng(0)).size == 2400
+    )
+
+
+@pytest.mark.parametrize("rotation", ["little", "quarters"])
+def test_good_and_altered_are_turned_alike(paths: tuple[Path, ...], rotation: Any) -> None:
+    shown = [stream(paths, clean=0.0, rotation=rotation).picture(number) for number in range(12)]
+    for one in shown:
+        around = cv2.dilate(one.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0
+        assert np.abs(one.good - one.altered)[0][:, around].max(initial=0) < 0.02
+    again = stream(paths, clean=0.0, rotation=rotation)
+    assert all(same(one, again.picture(number)) for number, one in enumerate(shown))
+
+
+def test_makers_of_ones_own_are_used(paths: tuple[Path, ...]) -> None:
+    asked: list[str] = []
+
+    def made_by(kind: str) -> Any:
+        asked.append(kind)
+        return scratch
+
+    one = stream(paths, clean=0.0, made_by=made_by).picture(0)
+    assert asked[0] in KINDS
+    assert one.mask.any()

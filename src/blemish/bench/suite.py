@@ -33,7 +33,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-METHODS = ("padim", "patchcore", "fbft", "fractalad")  # by name: to read a suite needs no torch
+METHODS = (
+    "padim",
+    "patchcore",
+    "fbft",
+    "fractalad",
+    "stlm",
+)  # by name: to read a suite needs no torch
 
 
 @dataclass(frozen=True, kw_only=True)

