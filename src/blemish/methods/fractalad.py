@@ -143,9 +143,7 @@ class Fractalad(Method):
 
     def _places(self, features: Features, seed: int, track: Track) -> nn.Module:
         c = self.config
-        with torch.no_grad():
-            basis = strongest(features, c.directions)
-            whole, pair = crossed(features, basis, c.ridge)
+        whole, pair = self._attention(features, seed, track)
         see = [attending(features, attention) for attention in pair]
         judge = seeded(seed, lambda: Judge(whole.groups, c.width))
 
@@ -160,6 +158,13 @@ class Fractalad(Method):
 
         self._train(judge, loss_of, batch_of, features, seed, track)
         return PlacesHead(whole, judge, c.weight)
+
+    def _attention(
+        self, features: Features, seed: int, track: Track
+    ) -> tuple[Attention, list[Attention]]:
+        """Of all parts, and of either half for the other."""
+        with torch.no_grad():
+            return crossed(features, strongest(features, self.config.directions), self.config.ridge)
 
     def _network(self, features: Features, seed: int, track: Track) -> nn.Module:
         c, teacher = self.config, attending(features, None)
@@ -260,9 +265,9 @@ def streams(features: Features, config: FractaladConfig, seed: int) -> tuple[Str
 
 
 def attending(
-    features: Features, attention: Attention | None
+    features: Features, attention: nn.Module | None
 ) -> Callable[[npt.NDArray[np.float32]], tuple[Tensor, ...]]:
-    """(1, 3, h, w) → the teacher's taps, or what an attention makes of them, by the runtime."""
+    """(1, 3, h, w) → the teacher's taps, or what a module makes of them, by the runtime."""
     graph = features.origin.graph
     if attention is not None:
         taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))

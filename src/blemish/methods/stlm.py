@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from blemish.frame import Frame
-from blemish.methods.base import Config, Method, checkpoint, seeded
+from blemish.methods.base import Config, Method, checkpoint, seeded, tap_names
+from blemish.methods.stlm_embedded import StlmEmbedded, StlmEmbeddedConfig
 from blemish.nets.aggregate import Aggregation, agreement, settle
 from blemish.nets.features import Features
 from blemish.nets.frozen import Frozen
@@ -172,11 +173,12 @@ class Streams(nn.Module):
 
 
 class Stlm(Method):
-    """See the module's head. Presets: "embedded" taught by Lite0, "paper" by SAM ViT-H."""
+    """See the module's head. Presets: "embedded" behind Lite0 (stlm_embedded.py), "paper" taught by
+    SAM ViT-H."""
 
     name = "stlm"
     presets: ClassVar[dict[str, Config]] = {
-        "embedded": StlmConfig(),
+        "embedded": StlmEmbeddedConfig(),
         "paper": StlmConfig(
             size=1024,
             backbone="sam_vit_h",
@@ -195,15 +197,19 @@ class Stlm(Method):
         ),
     }
     trained = True
-    config: StlmConfig
+    config: StlmConfig | StlmEmbeddedConfig
 
     @property
     def takes(self) -> list[str]:
-        return ["image"]
+        embedded = isinstance(self.config, StlmEmbeddedConfig)
+        return tap_names(self.config) if embedded else ["image"]
 
     def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Stlm:
         """Trains on made-up defects. A training that was killed goes on where it was."""
         c = self.config
+        if isinstance(c, StlmEmbeddedConfig):
+            self.head_: nn.Module = StlmEmbedded(c).fit(features, seed=seed, track=track).head()
+            return self
         net, teacher = seeded(seed, lambda: build(c, features))
         stream = pictures(c, features, seed)
         each = c.batch // c.parts
@@ -217,7 +223,7 @@ class Stlm(Method):
 
         def loss_of(batch: Batch) -> Tensor:
             mask, image, *prepared = batch
-            return self._loss(net, teacher.taps(tuple(prepared)), image, mask)
+            return loss(c, net, teacher.taps(tuple(prepared)), image, mask)
 
         plan = Plan(
             steps=c.steps or c.epochs * max(1, len(features) // c.batch),
@@ -234,18 +240,19 @@ class Stlm(Method):
         self.head_ = net
         return self
 
-    def _loss(
-        self, net: Streams, teacher: tuple[Taps, Taps], image: Tensor, mask: Tensor
-    ) -> Tensor:
-        """L_plain + L_den + L_focal + L_l1; nothing is detached: the map teaches the streams."""
-        (shown, good), (plain, denoised) = teacher, net.taps(image)
-        logits = net.logits(plain, denoised)
-        target = F.interpolate(mask, size=logits.shape[2:], mode="bilinear")
-        target = (target >= 0.5).float()
-        # focal_loss weighs an undecided cell by 1, the released code by 1 / 2^focus
-        focal = focal_loss(logits, target, self.config.focus) / 2**self.config.focus
-        l1 = (torch.sigmoid(logits) - target).abs().mean()
-        return distance(shown, plain) + distance(good, denoised) + focal + l1
+
+def loss(
+    config: StlmConfig, net: Streams, teacher: tuple[Taps, Taps], image: Tensor, mask: Tensor
+) -> Tensor:
+    """L_plain + L_den + L_focal + L_l1; nothing is detached: the map teaches the streams."""
+    (shown, good), (plain, denoised) = teacher, net.taps(image)
+    logits = net.logits(plain, denoised)
+    target = F.interpolate(mask, size=logits.shape[2:], mode="bilinear")
+    target = (target >= 0.5).float()
+    # focal_loss weighs an undecided cell by 1, the released code by 1 / 2^focus
+    focal = focal_loss(logits, target, config.focus) / 2**config.focus
+    l1 = (torch.sigmoid(logits) - target).abs().mean()
+    return distance(shown, plain) + distance(good, denoised) + focal + l1
 
 
 def build(config: StlmConfig, features: Features) -> tuple[Streams, Teacher]:

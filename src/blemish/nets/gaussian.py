@@ -139,17 +139,17 @@ class Whitened(nn.Module):
         self.register_buffer("maps", maps)
         self.register_buffer("shift", places.mean @ maps)  # (P, S, K)
 
-    def squares(self, features: Tensor) -> Tensor:
-        """(1, D, h, w) → (P, S, K): each position's features after its map, squared."""
+    def residuals(self, features: Tensor) -> Tensor:
+        """(1, D, h, w) → (P, S, K): each position's features after its map."""
         h, w, side = *self.grid, self.side
         # What `blocks` does, in two turns that the runtime copies row by row.
         rows = features.flatten(2).transpose(1, 2).reshape(h // side, side, w // side, -1)
         rows = rows.transpose(1, 2).reshape(h // side * (w // side), side * side, -1)
-        return (rows @ self.maps - self.shift).square()
+        return rows @ self.maps - self.shift
 
     def forward(self, features: Tensor) -> Tensor:
         h, w, side = *self.grid, self.side
-        cells = self.squares(features).sum(2).reshape(h // side, w // side, side, side)
+        cells = self.residuals(features).square().sum(2).reshape(h // side, w // side, side, side)
         return cells.permute(0, 2, 1, 3).reshape(h, w)
 
 
@@ -172,7 +172,14 @@ class Surprise(Whitened):
         self.register_buffer("average", average)  # (K, G)
 
     def forward(self, features: Tensor) -> Tensor:
+        level = torch.log(self.residuals(features).square() @ self.average + LEAST)  # (P, S, G)
+        return self._grid(level)
+
+    def white(self, features: Tensor) -> Tensor:
+        """(1, D, h, w) → (1, K, h, w): the features of each position after its place's map."""
+        return self._grid(self.residuals(features))
+
+    def _grid(self, cells: Tensor) -> Tensor:  # (P, S, C) → (1, C, h, w)
         h, w, side = *self.grid, self.side
-        level = torch.log(self.squares(features) @ self.average + LEAST)  # (P, S, G)
-        cells = level.reshape(h // side, w // side, side, side, -1)
-        return cells.permute(4, 0, 2, 1, 3).reshape(1, -1, h, w)
+        rows = cells.reshape(h // side, w // side, side, side, -1)
+        return rows.permute(4, 0, 2, 1, 3).reshape(1, -1, h, w)

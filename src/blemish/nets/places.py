@@ -94,12 +94,18 @@ def crossed(features: Features, basis: Tensor, ridge: float) -> tuple[Attention,
     pair = [
         fit_attention(features.part(half), basis, ridge) for half in (odds, evens)
     ]  # pair[i % 2] has not seen image i
-    level, spread = _scale(features, pair)
     whole = fit_attention(features, basis, ridge)
+    rescale(features, whole, pair)
+    return whole, pair
+
+
+def rescale(features: Features, whole: Attention, pair: Sequence[Attention]) -> None:
+    """Gives all three the mean and standard deviation that images have in the half which has not
+    seen them; those of `pair` must be on no scale yet."""
+    level, spread = _scale(features, pair)
     for attention in (whole, *pair):
         attention.level.copy_(level)
         attention.spread.copy_(spread)
-    return whole, pair
 
 
 def _scale(features: Features, pair: Sequence[Attention]) -> tuple[Tensor, Tensor]:
