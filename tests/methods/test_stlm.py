@@ -364,19 +364,20 @@ def test_what_a_teacher_keeps_changes_nothing(
             return grids(Stlm(config).fit(looked).head(), looked)
 
     assert np.array_equal(fit(2**30), fit(0))
-    assert [bool(one.kept) for one in kept] == [True, False]
+    assert [bool(one.good.kept) for one in kept] == [True, False]
 
 
 @pytest.mark.parametrize("rotation", ["none", "quarters"])
-def test_a_cnn_teachers_features_on_disk_are_what_it_sees(
+def test_what_a_cnn_teacher_keeps_is_what_it_sees(
     rotation: str, demo: Path, tmp_path: Path
 ) -> None:
     config = configure(StlmConfig(**QUICK), {"rotation": rotation})
     features = features_of(config, demo, tmp_path)
     _, teacher = room.seeded(0, lambda: build(config, features))
     stream = pictures(config, features, 0)
-    shown = [stream.picture(number) for number in range(6)]
+    shown = [stream.picture(number) for number in range(24)]  # of 12 parts
     after, before = teacher.taps(teacher.prepare(shown))
+    assert bool(teacher.good.kept) == (rotation == "none")
     run = session(features.origin.graph)
     for number, one in enumerate(shown):
         for found, image in ((after, one.altered), (before, one.good)):

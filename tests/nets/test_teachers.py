@@ -95,7 +95,7 @@ def test_turned_parts_are_seen_again() -> None:
     for _ in range(3):
         taught(teacher, picture(3, spoilt=True))
     assert net.seen == 6
-    assert teacher.kept == {}
+    assert teacher.good.kept == {}
 
 
 def test_what_is_kept_is_bounded() -> None:
@@ -104,5 +104,5 @@ def test_what_is_kept_is_bounded() -> None:
     teacher = SamTeacher(net, fixed=True, room=2 * one)
     for source in (0, 1, 2, 0, 1, 2):
         taught(teacher, picture(source, spoilt=False))
-    assert sorted(teacher.kept) == [0, 1]
+    assert sorted(teacher.good.kept) == [0, 1]
     assert net.seen == 4

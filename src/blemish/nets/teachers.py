@@ -3,6 +3,7 @@ of the same part before it was spoilt."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from blemish.errors import WeightsError
-from blemish.nets.features import Features
 from blemish.nets.sam_decoder import SamDecoder, from_sam
 from blemish.nets.student import Taps
 from blemish.nets.tinyvit import Normalised, TinyViT, from_mobilesam
@@ -19,7 +19,7 @@ from blemish.runtime import session
 from blemish.synth.stream import Picture
 from blemish.train import Batch
 
-ROOM = 4 * 2**30  # bytes of what a teacher saw of good parts; 8.4 MB a part at 1024 pixels
+ROOM = 4 * 2**30  # bytes; SAM sees 8.4 MB of a part at 1024 pixels
 
 
 class Teacher(Protocol):
@@ -95,16 +95,33 @@ def load(net: nn.Module, state: dict[str, Tensor], name: str) -> None:
         ) from error
 
 
-class SamTeacher:
-    """Runs SAM where the training runs, picture by picture.
+class Remembered:
+    """What a teacher sees of good parts, in memory while there is room.
 
-    fixed: whether a good part always looks the same, so that what was seen of it can be kept in
-    memory, up to `room` bytes.
+    look: (1, 3, h, w) → taps. fixed: whether a good part always looks the same, so that it need be
+    looked at only once. room: bytes.
     """
 
-    def __init__(self, net: nn.Module, *, fixed: bool, room: int = ROOM) -> None:
-        self.net, self.fixed, self.room = net, fixed, room
+    def __init__(self, look: Callable[[Tensor], list[Tensor]], *, fixed: bool, room: int) -> None:
+        self.look, self.fixed, self.room = look, fixed, room
         self.kept: dict[int, list[Tensor]] = {}
+
+    def __call__(self, image: Tensor, source: int) -> list[Tensor]:
+        if source in self.kept:
+            return [tap.to(image.device) for tap in self.kept[source]]
+        taps = self.look(image)
+        size = sum(tap.numel() * tap.element_size() for tap in taps)
+        if self.fixed and (len(self.kept) + 1) * size <= self.room:
+            self.kept[source] = [tap.cpu() for tap in taps]
+        return taps
+
+
+class SamTeacher:
+    """Runs SAM where the training runs, picture by picture. fixed, room: as in Remembered."""
+
+    def __init__(self, net: nn.Module, *, fixed: bool, room: int = ROOM) -> None:
+        self.net = net
+        self.good = Remembered(self._seen, fixed=fixed, room=room)
 
     def prepare(self, pictures: list[Picture]) -> Batch:
         good, altered = ([getattr(p, name) for p in pictures] for name in ("good", "altered"))
@@ -119,37 +136,35 @@ class SamTeacher:
         altered, good, sources, spoilt = prepared
         self.net.to(altered.device)
         with torch.no_grad():
-            before = [self._good(g[None], s) for g, s in zip(good, sources.tolist(), strict=True)]
+            before = [
+                self.good(image[None], source)
+                for image, source in zip(good, sources.tolist(), strict=True)
+            ]
             after = [
-                list(self.net(image[None])) if changed else clean  # half of them are as before
+                self._seen(image[None]) if changed else clean  # half of them are as before
                 for image, changed, clean in zip(altered, spoilt.tolist(), before, strict=True)
             ]
         return _stacked(after), _stacked(before)
 
-    def _good(self, image: Tensor, source: int) -> list[Tensor]:
-        if source in self.kept:
-            return [tap.to(image.device) for tap in self.kept[source]]
-        taps = list(self.net(image))
-        size = sum(tap.numel() * tap.element_size() for tap in taps)
-        if self.fixed and (len(self.kept) + 1) * size <= self.room:
-            self.kept[source] = [tap.cpu() for tap in taps]
-        return taps
+    def _seen(self, image: Tensor) -> list[Tensor]:
+        return list(self.net(image))
 
 
 class FrozenTeacher:
-    """A frozen CNN, by the runtime, on the threads that make the pictures.
+    """Runs a frozen CNN's graph on the threads that make the pictures.
 
-    fixed: whether a good part always looks the same, so that its features are those on disk.
+    The features on disk are no help: they are of photographs as they are, and pictures are of
+    photographs that may have been shrunk or turned first. fixed, room: as in Remembered.
     """
 
-    def __init__(self, features: Features, *, fixed: bool) -> None:
-        self.features, self.fixed = features, fixed
-        self.run = session(features.origin.graph, threads=1)
+    def __init__(self, graph: bytes, *, fixed: bool, room: int = ROOM) -> None:
+        self.run = session(graph, threads=1)
+        self.good = Remembered(self._seen, fixed=fixed, room=room)
 
     def prepare(self, pictures: list[Picture]) -> Batch:
-        before = [self._good(one) for one in pictures]
+        before = [self.good(torch.from_numpy(one.good), one.source) for one in pictures]
         after = [
-            self._seen(one.altered) if one.mask.any() else clean
+            self._seen(torch.from_numpy(one.altered)) if one.mask.any() else clean
             for one, clean in zip(pictures, before, strict=True)
         ]
         return (*_stacked(after), *_stacked(before))
@@ -158,13 +173,8 @@ class FrozenTeacher:
         half = len(prepared) // 2
         return prepared[:half], prepared[half:]
 
-    def _good(self, picture: Picture) -> list[Tensor]:
-        if not self.fixed:
-            return self._seen(picture.good)
-        return [torch.from_numpy(tap) for tap in self.features.batch([picture.source])]
-
-    def _seen(self, image: Any) -> list[Tensor]:
-        taps = self.run.run(None, {self.run.get_inputs()[0].name: image})
+    def _seen(self, image: Tensor) -> list[Tensor]:
+        taps = self.run.run(None, {self.run.get_inputs()[0].name: image.numpy()})
         return [torch.from_numpy(tap) for tap in taps]
 
 
