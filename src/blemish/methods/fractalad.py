@@ -84,10 +84,10 @@ class FractaladConfig(Config):
     patience: int = 5
     mean: bool = False
     width: int = 16
-    directions: int = 40
-    ridge: float = 0.01
-    noise: float = 0.5
-    weight: float = 2.0
+    directions: int = 25
+    ridge: float = 0.2
+    noise: float = 0.7
+    weight: float = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,7 +19,7 @@ from blemish.nets.gaussian import Surprise, fit_places, whitening
 from blemish.nets.sfnet import enlarge, unit
 from blemish.track import silent
 
-GROUPS = (2, 4, 4, 4)  # of features at each tap
+GROUPS = (1, 2, 2, 2)  # of features at each tap
 SHARE = 2  # side of the squares of positions that share a covariance
 
 

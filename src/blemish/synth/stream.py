@@ -21,7 +21,7 @@ from blemish.synth import maker
 from blemish.synth.base import SMALLEST
 
 # What to learn from, unless told otherwise; the others are left to find out what was learnt.
-KINDS = ("fractal", "perlin", "scratch", "crack", "stain", "scorch", "missing")
+KINDS = ("fractal", "perlin", "cutpaste", "scratch", "crack", "stain", "scorch", "missing")
 ROOM = 2**30  # bytes of photographs that are kept
 Planes = npt.NDArray[np.float32]  # (1, 3, h, w) in [0, 1]
 
