@@ -28,7 +28,17 @@ ASKED = 0.05  # false alarms
 
 
 def main() -> None:
-    head = ["set", "seed", "fit min", *FIGURES, "false alarms", "found", "graph ms", "backbone ms", "ratio"]
+    head = [
+        "set",
+        "seed",
+        "fit min",
+        *FIGURES,
+        "false alarms",
+        "found",
+        "graph ms",
+        "backbone ms",
+        "ratio",
+    ]
     lines = [head, ["---"] * len(head)]
     for run in sys.argv[1:] or RUNS:
         name, _, seed = run.partition(":")

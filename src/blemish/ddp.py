@@ -57,8 +57,11 @@ class Company:
         norm, and each process normalises its own. Returns what part_norms needs."""
         if self.size == 1 or self.device.type == "cpu":
             return {}
-        alone = {name: one for name, one in net.named_modules() if isinstance(one, _BatchNorm)}
-        nn.SyncBatchNorm.convert_sync_batchnorm(net)  # in place, with the same tensors
+        alone: dict[str, nn.Module] = {
+            name: one for name, one in net.named_modules() if isinstance(one, _BatchNorm)
+        }
+        # in place, with the same tensors
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
         return alone
 
     def part_norms(self, net: nn.Module, alone: dict[str, nn.Module]) -> None:

@@ -39,9 +39,8 @@ HELD_OUT = 0.5  # at this rate some of 12 good parts are spared, and the seed ch
 # What makes a fit a matter of seconds; what is promised does not depend on it.
 QUICK: dict[str, dict[str, Any]] = {
     "fractalad": {"steps": 2, "batch": 2, "patience": 0},
-    "stlm": {"steps": 2, "batch": 2, "settled": 1},
+    "stlm": {"steps": 2, "batch": 2, "patience": 0, "denoising": 2},
 }
-SLOW_TO_LEARN = ("stlm",)
 ODD_SIZES = [(37, 53), (301, 211), (64, 64), (1, 1), (1, 90), (90, 1)]
 PRESETS = [(method, preset) for method in METHODS for preset in METHODS[method].presets]
 
@@ -267,8 +266,6 @@ def test_sixteen_bits_of_the_same_scene_score_alike(inspector: Inspector, good: 
 
 
 def test_higher_is_worse(method: str, inspector: Inspector, good: Pixels) -> None:
-    if method in SLOW_TO_LEARN:
-        pytest.skip("two steps teach it nothing: its own test file asks this of a longer training")
     spoilt = good.copy()
     spoilt[130:190, 150:210] = (255, 0, 255)
     clean, bad = inspector.inspect(good), inspector.inspect(spoilt)

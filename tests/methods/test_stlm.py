@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pytest
@@ -32,6 +32,7 @@ from sams import TinySam, mobilesam, saved, tiny_sam
 T = TypeVar("T")
 SAM = "sam_vit_h"
 QUICK: dict[str, Any] = {"size": 64, "steps": 2, "batch": 2, "settled": 1}
+PAPER = cast(StlmConfig, Stlm.presets["paper"])
 
 
 class KilledError(Exception):
@@ -179,7 +180,7 @@ def reached(net: Streams, only: str) -> set[str]:
     if only == "segmentation":
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(room, "distance", lambda *_: torch.zeros(()))
-            Stlm(Stlm.presets["paper"])._loss(net, (shown, good), image, mask).backward()
+            room.loss(PAPER, net, (shown, good), image, mask).backward()
     else:
         plain, denoised = net.taps(image)
         pair = (shown, plain) if only == "plain" else (good, denoised)
@@ -214,7 +215,7 @@ def test_the_segmentation_is_the_focal_loss_and_the_mean_error(deployed: Streams
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(net, "logits", lambda *_: logits)
         patch.setattr(net, "taps", lambda _: (taps, taps))
-        found = Stlm(Stlm.presets["paper"])._loss(net, (taps, taps), mask, mask)
+        found = room.loss(PAPER, net, (taps, taps), mask, mask)
     p = torch.sigmoid(logits.double())
     target = F.interpolate(mask, size=(4, 4), mode="bilinear") >= 0.5
     truth = torch.where(target, p, 1 - p)

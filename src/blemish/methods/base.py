@@ -25,7 +25,7 @@ from blemish.nets.features import Features
 from blemish.settings import require
 from blemish.track import Track, silent
 
-Net = TypeVar("Net", bound=nn.Module)
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def tap_names(config: Config) -> list[str]:
     return [f"tap_{tap}" for tap in config.taps]
 
 
-def seeded(seed: int, build: Callable[[], Net]) -> Net:
+def seeded(seed: int, build: Callable[[], Made]) -> Made:
     """Layers draw their weights from torch's global generator, which is left as found."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -265,25 +265,25 @@ def _of_sam(config: StlmConfig, features: Features) -> tuple[Streams, Teacher]:
     name = config.backbone
     whole = read_state(find_weights(name, config.weights))
     teacher = SamTeacher(sam(name, whole), fixed=config.rotation == "none")
-    students, decoder = [TinyViT(), TinyViT()], SamDecoder()
+    plain, denoising, decoder = TinyViT(), TinyViT(), SamDecoder()
     if config.start != "nothing":
         if name != "mobile_sam":
             whole = read_state(find_weights("mobile_sam", config.mobilesam, "mobilesam"))
         load(decoder, from_sam(whole), "mobile_sam")
-        for student in students if config.start == "all" else ():
+        for student in (plain, denoising) if config.start == "all" else ():
             load(student, from_mobilesam(whole), "mobile_sam")
-    return Streams(*students, decoder, Aggregation(512, config.width)), teacher
+    return Streams(plain, denoising, decoder, Aggregation(512, config.width)), teacher
 
 
 def _of_cnn(config: StlmConfig, features: Features) -> tuple[Streams, Teacher]:
-    students = [StudentNetwork(config.backbone, config.taps) for _ in range(2)]
+    plain, denoising = (StudentNetwork(config.backbone, config.taps) for _ in range(2))
     if config.start == "all":
         weights = find_weights(config.backbone, config.weights)
         frozen = Frozen(config.backbone, config.taps, (config.size, config.size), weights)
-        for student in students:
+        for student in (plain, denoising):
             student.net.load_state_dict(frozen.net.state_dict())
     channels = sum(shape[0] for shape in features.shapes)
-    streams = Streams(*students, nn.Identity(), Aggregation(channels, config.width))
+    streams = Streams(plain, denoising, nn.Identity(), Aggregation(channels, config.width))
     return streams, FrozenTeacher(features.origin.graph, fixed=config.rotation == "none")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from blemish.methods.base import checkpoint, seeded
 from blemish.methods.fractalad import Fractalad, FractaladConfig, attending, streams
@@ -35,7 +36,12 @@ class StlmEmbeddedConfig(FractaladConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.student == "places", "student", "places, behind which the streams are", self)
+        require(
+            self.student == "places",
+            "student",
+            "places, behind which the streams are",
+            self.student,
+        )
         for name in ("denoising", "channels"):
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
 
@@ -64,7 +70,7 @@ class StlmEmbedded(Fractalad):
 
         def loss_of(batch: Batch) -> Tensor:
             altered, good = batch
-            return (denoiser(altered) - good).square().mean()
+            return F.mse_loss(denoiser(altered), good)
 
         plan = Plan(steps=c.denoising, rate=c.rate, decay=c.decay, cosine=c.cosine)
         kept = checkpoint(c, features, seed)

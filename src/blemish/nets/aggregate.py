@@ -105,7 +105,8 @@ def agreement(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
 
 
 def _unit(tap: Tensor) -> Tensor:
-    return tap / (torch.linalg.vector_norm(tap, dim=1, keepdim=True) + 1e-12)
+    length: Tensor = torch.linalg.vector_norm(tap, dim=1, keepdim=True)
+    return tap / (length + 1e-12)
 
 
 def settle(net: nn.Module, batches: Iterable[Tensor]) -> None:

@@ -61,7 +61,13 @@ _TABLE = (
         why="Google released them with its Apache-2.0 repository tensorflow/tpu, and timm's card of"
         " the same weights says Apache-2.0",
         data=IMAGENET_TERMS,
-        presets=("padim/embedded", "fbft/embedded", "fractalad/embedded", "stlm/embedded"),
+        presets=(
+            "padim/embedded",
+            "patchcore/embedded",
+            "fbft/embedded",
+            "fractalad/embedded",
+            "stlm/embedded",
+        ),
         shapes={
             "conv_stem.weight|_conv_stem.weight": (32, 3, 3, 3),
             "conv_head.weight|_conv_head.weight": (1280, 320, 1, 1),

@@ -109,7 +109,7 @@ class SamDecoder(nn.Module):
         tokens, image = names, embedding.flatten(2).transpose(1, 2) + self.no_mask_embed.weight
         for layer in self.layers:
             tokens, image = layer(tokens, image, names, places)
-        return embedding, image.transpose(1, 2).unflatten(2, size)
+        return embedding, image.transpose(1, 2).reshape(batch, -1, *size)
 
 
 def encode(gaussian: Tensor, height: int, width: int) -> Tensor:
