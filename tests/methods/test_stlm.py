@@ -305,6 +305,7 @@ def grids(head: torch.nn.Module, features: Features) -> np.ndarray[Any, Any]:
         return np.asarray(head(torch.from_numpy(image)).numpy())
 
 
+@pytest.mark.slow
 def test_the_paper_preset_runs_end_to_end(
     demo: Path, tmp_path: Path, files: dict[str, str]
 ) -> None:
