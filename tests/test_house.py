@@ -143,9 +143,9 @@ def imported(tree: ast.AST) -> set[str]:
 
 def test_the_house_is_small() -> None:
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in FILES]
-    assert len(FILES) <= 115
-    assert sum(lengths) <= 16500
-    assert statistics.median(lengths) <= 140
+    assert len(FILES) <= 150
+    assert sum(lengths) <= 22000
+    assert statistics.median(lengths) <= 150
 
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(SOURCE)) for path in FILES])

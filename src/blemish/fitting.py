@@ -168,7 +168,7 @@ def find_white(paths: Sequence[Path]) -> int:
 def backbone_graph(config: Config) -> bytes:
     """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps."""
     if not config.taps:
-        weights_files(config)  # what is missing is said now, not after looking at the photographs
+        weights_files(config)  # what is not there is said now, not after looking at the photographs
         return b""
     if config.backbone not in BACKBONES:
         raise ConfigError(

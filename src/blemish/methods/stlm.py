@@ -256,7 +256,7 @@ def loss(
 
 
 def build(config: StlmConfig, features: Features) -> tuple[Streams, Teacher]:
-    """Students and their teacher. Raises WeightsError if a file is missing or does not fit."""
+    """Students and their teacher. Raises WeightsError unless a file is there and fits."""
     of = _of_sam if config.backbone in SAMS else _of_cnn
     return of(config, features)
 
