@@ -97,7 +97,7 @@ def test_every_option_has_a_sentence(run: Run, verb: str) -> None:
 
 
 def test_the_verbs_are_these(run: Run) -> None:
-    assert tuple(get_command(cli.app).commands) == (*VERBS, "data")  # type: ignore[attr-defined]
+    assert tuple(get_command(cli.app).commands) == (*VERBS, "data", "weights")  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from blemish.methods.fbft import (
 )
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places
-from blemish.nets.pretrained import BACKBONES
+from blemish.nets.pretrained import BACKBONES, PRETRAINED
 from blemish.settings import configure
 from graphs import no_origin
 
@@ -301,7 +301,8 @@ def test_the_paper_preset_runs_on_a_small_vit(
 ) -> None:
     """The same road as below in a twentieth of the time: 12 blocks of 192 features."""
     name = "vit_tiny_patch16_224"
-    monkeypatch.setitem(BACKBONES, name, replace(BACKBONES[VIT], name=name))
+    for table in (BACKBONES, PRETRAINED):
+        monkeypatch.setitem(table, name, replace(BACKBONES[VIT], name=name))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = timm.create_model(name, img_size=64, num_classes=0)
