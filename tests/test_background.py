@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from blemish import background as room
-from blemish.background import Background, read_part, without_background
+from blemish.background import Background, kept_part, without_background
 from blemish.errors import ConfigError, DataError
 from blemish.scans import Scan, scan_of
 from scenes import on_a_table, tilted
@@ -78,45 +78,44 @@ def test_odd_scans_are_no_error(scan: Scan) -> None:
     assert not (part.seen & ~scan.seen).any()
 
 
-def test_masks_are_kept_and_data_are_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_masks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan, *_ = on_a_table()
-    file, folder = tmp_path / "s.npy", tmp_path / "kept"
-    np.save(file, scan.points)
-    before = file.read_bytes(), file.stat().st_mtime_ns
-    first = read_part(file, folder)
+    before = scan.points.copy(), scan.seen.copy()
+    first = kept_part(scan, tmp_path)
     expected = without_background(scan)
     np.testing.assert_array_equal(first.seen, expected.seen)
     with monkeypatch.context() as patch:
         patch.setattr(room, "without_background", lambda *_: pytest.fail("computed again"))
-        again = read_part(file, folder)
+        again = kept_part(scan, tmp_path)
     np.testing.assert_array_equal(again.seen, first.seen)
     np.testing.assert_array_equal(again.points, first.points)
-    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
-    assert len(list(folder.iterdir())) == 1
-    read_part(file, folder, Background(cut=0.01))
-    assert len(list(folder.iterdir())) == 2  # other settings, another mask
-    (kept,) = [path for path in folder.iterdir() if path.stat().st_mtime_ns][:1]
+    np.testing.assert_array_equal(scan.points, before[0])
+    np.testing.assert_array_equal(scan.seen, before[1])
+    (kept,) = tmp_path.iterdir()
+    kept_part(scan, tmp_path, Background(cut=0.01))
+    assert len(list(tmp_path.iterdir())) == 2  # other settings, another mask
+    whole = kept.read_bytes()
     kept.write_bytes(b"x")  # damaged: made again
-    assert read_part(file, folder).seen.any()
+    np.testing.assert_array_equal(kept_part(scan, tmp_path).seen, expected.seen)
+    assert kept.read_bytes() == whole
+    kept.write_bytes(b"\xff" * len(whole))  # a mask never makes points of holes
+    np.testing.assert_array_equal(kept_part(scan, tmp_path).seen, scan.seen)
 
 
-def test_another_file_of_the_same_name_has_its_own_mask(tmp_path: Path) -> None:
+def test_another_scan_has_its_own_mask(tmp_path: Path) -> None:
     scan, *_ = on_a_table(0)
-    other, *_ = on_a_table(1, holes=0.3)
-    np.save(tmp_path / "s.npy", scan.points)
-    first = read_part(tmp_path / "s.npy", tmp_path / "kept")
-    np.save(tmp_path / "s.npy", other.points)
-    second = read_part(tmp_path / "s.npy", tmp_path / "kept")
-    assert first.seen.sum() != second.seen.sum()
+    kept_part(scan, tmp_path)
+    seen = scan.seen.copy()
+    seen[45, 60] = False
+    kept_part(Scan(points=scan.points, seen=seen), tmp_path)
+    kept_part(on_a_table(1, holes=0.3)[0], tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    np.save(tmp_path / "s.npy", on_a_table()[0].points)
     (tmp_path / "kept").write_text("in the way")
-    with pytest.raises(DataError, match="must be writable"):
-        read_part(tmp_path / "s.npy", tmp_path / "kept")
+    with pytest.raises(DataError, match="must be writable.*BLEMISH_CACHE"):
+        kept_part(on_a_table()[0], tmp_path / "kept")
 
 
 @pytest.mark.parametrize(

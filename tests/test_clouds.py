@@ -13,16 +13,14 @@ from PIL import Image
 from blemish.clouds import (
     EYECANDIES_FOCAL,
     points_from_depth,
-    read_cloud,
     read_depth,
     read_disparity,
     read_normals,
-    read_points,
     read_pose,
     to_world,
 )
 from blemish.errors import DataError, ImageError
-from blemish.records import Sample
+from blemish.scans import read_scan_file
 from pictures import png16, tiff
 
 RNG = np.random.default_rng(3)
@@ -43,7 +41,7 @@ def test_points_come_back_bit_by_bit(
     tmp_path: Path, compression: str | None, photometric: str
 ) -> None:
     options = {"planarconfig": "contig", "compression": compression, "photometric": photometric}
-    points = read_points(kept(tmp_path, tiff(CLOUD, **options), "1.tiff"))
+    points = read_scan_file(kept(tmp_path, tiff(CLOUD, **options), "1.tiff")).points
     assert points.dtype == np.float32
     np.testing.assert_array_equal(points, CLOUD)
 
@@ -63,16 +61,8 @@ def test_points_come_back_bit_by_bit(
     ids=["planes", "double", "grey", "cut", "no tags", "no end", "a byte", "png"],
 )
 def test_what_is_no_cloud_is_refused(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(ImageError, match="32-bit floats a pixel"):
-        read_points(kept(tmp_path, data))
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_missing_points_are_zeros_and_nothing_else(tmp_path: Path, wrong: float) -> None:
-    cloud = CLOUD.copy()
-    cloud[0, 0] = wrong
-    with pytest.raises(ImageError, match="infinity in 1 pixels"):
-        read_points(kept(tmp_path, tiff(cloud, photometric="rgb")))
+    with pytest.raises(ImageError, match=r"32-bit floats a pixel|must hold \(H, W, 3\) points"):
+        read_scan_file(kept(tmp_path, data, "x.tiff"))
 
 
 def test_depth_is_decoded_to_metres(tmp_path: Path) -> None:
@@ -171,20 +161,3 @@ def test_grey_normals_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "1.png")
     with pytest.raises(ImageError, match="must be colour of 8 bits, but is uint8 of 1"):
         read_normals(tmp_path / "1.png")
-
-
-def test_cloud_of_any_sensor(tmp_path: Path) -> None:
-    points = kept(tmp_path, tiff(CLOUD, photometric="rgb"), "p.tiff")
-    deep = kept(tmp_path, png16(DEPTH[..., None]), "d.png")
-    metres = kept(tmp_path, "min: 1\nmax: 2", "d.yaml")
-    bare = {"image": tmp_path / "i.png", "split": "train", "defect_type": "good"}
-    np.testing.assert_array_equal(read_cloud(Sample(**bare, points=points)), CLOUD)
-    from_depth = read_cloud(Sample(**bare, depth=deep, depth_range=metres))
-    np.testing.assert_array_equal(from_depth, points_from_depth(read_depth(deep, metres)))
-    holes = DEPTH.copy()
-    holes[1, 2] = 0
-    near = read_cloud(Sample(**bare, disparity=kept(tmp_path, png16(holes[..., None]), "n.png")))
-    assert near[3, 2].tolist() == [2, 3, DEPTH[3, 2]]
-    assert near[1, 2].tolist() == [0, 0, 0]
-    with pytest.raises(DataError, match="must come with points, depth or disparity"):
-        read_cloud(Sample(**bare))

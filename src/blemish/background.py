@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from blemish.cache import keep
 from blemish.errors import ConfigError
-from blemish.images import read_bytes, write_whole
 from blemish.records import Mask
-from blemish.scans import Scan, read_scan_file
+from blemish.sensors import Scan
 
 _VERSION = 1  # raise it whenever the same scan gives another mask
 _JUDGES = 4096  # points of the border that the planes tried are judged by
@@ -64,28 +64,25 @@ def without_background(scan: Scan, settings: Background = Background()) -> Scan:
     return Scan(points=np.where(seen[..., None], scan.points, np.float32(0)), seen=seen)
 
 
-def read_part(
-    path: Path,
-    folder: Path,
-    settings: Background = Background(),
-    size: tuple[int, int] | None = None,
-) -> Scan:
-    """A file's scan without its background, the mask of which is kept in `folder`.
+def kept_part(scan: Scan, folder: Path, settings: Background = Background()) -> Scan:
+    """Like without_background; the mask of what is left is kept in `folder` and found there again
+    by the scan's points and the settings.
 
-    The file is never written to; its bytes and the settings say whether the mask kept is its own.
-    size: as in read_scan_file. Raises ImageError, and DataError if the folder cannot be written.
+    Nothing else is written, so that a second time changes nothing. Raises DataError if the folder
+    cannot be written.
     """
-    scan = read_scan_file(path, size)
-    told = json.dumps([_VERSION, asdict(settings), scan.seen.shape])
-    key = hashlib.sha256(read_bytes(path) + told.encode()).hexdigest()
-    kept = folder / f"{key[:32]}.bits"
+    told = json.dumps([_VERSION, asdict(settings), scan.seen.shape]).encode()
+    data = scan.points.tobytes() + np.packbits(scan.seen).tobytes()
+    kept = folder / f"{hashlib.sha256(told + data).hexdigest()[:32]}.bits"
     bits = np.fromfile(kept, np.uint8) if kept.is_file() else np.empty(0, np.uint8)
-    if len(bits) == -(-scan.seen.size // 8):
-        seen = np.unpackbits(bits, count=scan.seen.size).astype(np.bool_).reshape(scan.seen.shape)
-        return Scan(points=np.where(seen[..., None], scan.points, np.float32(0)), seen=seen)
-    part = without_background(scan, settings)
-    write_whole(kept, np.packbits(part.seen).tobytes())
-    return part
+    if len(bits) != -(-scan.seen.size // 8):
+        part = without_background(scan, settings)
+        keep(kept, np.packbits(part.seen).tobytes())
+        return part
+    kept.touch()  # the cache gives up first what was not used for longest
+    seen = np.unpackbits(bits, count=scan.seen.size).astype(np.bool_).reshape(scan.seen.shape)
+    seen &= scan.seen  # whatever lies in that file
+    return Scan(points=np.where(seen[..., None], scan.points, np.float32(0)), seen=seen)
 
 
 def _plane(scan: Scan, settings: Background) -> npt.NDArray[np.float64] | None:

@@ -27,6 +27,11 @@ def weights_folder() -> Path:
     return cache_folder() / WEIGHTS
 
 
+def backgrounds_folder() -> Path:
+    """Which points of a scan are the part's, once that was found out (background.py)."""
+    return cache_folder() / "backgrounds"
+
+
 def keep(path: Path, data: bytes) -> None:
     """Writes a file of the cache, whole or not at all. Raises DataError."""
     try:

@@ -18,7 +18,6 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from blemish.errors import DataError, ImageError
 from blemish.images import PLANAR_CONFIGURATION, read_bytes, read_image
-from blemish.records import Sample
 
 Field = npt.NDArray[np.float32]  # (H, W)
 Cloud = npt.NDArray[np.float32]  # (H, W, 3): x, y, z
@@ -26,53 +25,6 @@ Pose = npt.NDArray[np.float64]  # (4, 4), camera to world, metres
 
 EYECANDIES_FOCAL = 711.11  # pixels; the optical axis meets the middle of the image
 _NUMBER = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
-
-
-def read_cloud(sample: Sample) -> Cloud:
-    """(H, W, 3) float32 points of a sample, whatever its sensor wrote; missing is (0, 0, 0).
-
-    Metres where the data set tells them: points are given back as they are on disk, depth is placed
-    in the camera's own axes (x right, y down, z away) with Eyecandies' focal length. Disparity has
-    no metres: x and y are column and row in pixels, z is the disparity in its own units.
-
-    Raises:
-        DataError: the sample has none of them, or its depth range cannot be read.
-        ImageError: a file is damaged, or not what it must be.
-    """
-    if sample.points is not None:
-        return read_points(sample.points)
-    if sample.depth is not None and sample.depth_range is not None:
-        return points_from_depth(read_depth(sample.depth, sample.depth_range))
-    if sample.disparity is None:
-        raise DataError(
-            f"{sample.image} must come with points, depth or disparity, but its data set has none. "
-            "Take a method that needs photographs only."
-        )
-    near = read_disparity(sample.disparity)
-    rows, columns = np.indices(near.shape, dtype=np.float32)
-    seen = near > 0
-    return np.stack([columns * seen, rows * seen, near], axis=2)
-
-
-def read_points(path: str | Path) -> Cloud:
-    """(H, W, 3) float32 points of a TIFF, as written: x, y, z in metres, missing is (0, 0, 0).
-
-    Raises:
-        ImageError: missing, damaged, not of three float channels pixel by pixel, or NaN or infinity
-            in it.
-    """
-    points = read_tiff(path)
-    if points.dtype != np.float32 or points.ndim != 3:
-        raise ImageError(
-            f"'{path}' must be a TIFF of three 32-bit floats a pixel, but is {points.dtype} of"
-            f" shape {points.shape}. Copy it again, or write x, y and z pixel by pixel."
-        )
-    if not np.isfinite(points).all():
-        raise ImageError(
-            f"'{path}' must mark missing points with (0, 0, 0), but has NaN or infinity in"
-            f" {int((~np.isfinite(points).all(axis=2)).sum())} pixels. Set them to 0."
-        )
-    return points
 
 
 def read_tiff(path: str | Path) -> npt.NDArray[Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from blemish.clouds import Cloud, Field
 from blemish.errors import ConfigError
 from blemish.records import Mask
-from blemish.scans import Scan
+from blemish.sensors import Scan
 
 REACH = 4.0  # a step of so many usual ones is an edge: surfaces tilted by less than 75° have none
 _LEAST = 5  # points that a plane is fitted to

@@ -31,9 +31,9 @@ _AXES = ("x", "y", "z")
 def read_ply(path: str | Path, size: Size | None = None) -> Points:
     """(H, W, 3) float32 points as written, whatever marks missing ones.
 
-    size: (H, W); None takes it from a comment or obj_info that tells num_rows and num_cols (or
-    height and width). Raises ImageError if the file is missing, damaged, not a PLY whose first
-    element is H * W vertices with x, y and z, or does not say how many rows and columns it has.
+    size: (H, W), where no comment or obj_info tells num_rows and num_cols (or height and width).
+    Raises ImageError if the file is missing, damaged, not a PLY whose first element is H * W
+    vertices with x, y and z, or nobody says how many rows and columns it has.
     """
     data = read_bytes(path)
     try:
@@ -48,7 +48,7 @@ def read_ply(path: str | Path, size: Size | None = None) -> Points:
         fields = re.findall(r"^property\s+(.+)$", elements[0], re.M)
         kinds = [(_last(field), _PLY_KINDS[field.split()[0]]) for field in fields]
         told = [found and int(found[1]) for found in (_ROWS.search(head), _COLUMNS.search(head))]
-        wanted = size or _told(told)
+        wanted = _told(told, size)
         if int(count) != wanted[0] * wanted[1]:
             raise ValueError(f"it has {count} vertices for {wanted[0]} x {wanted[1]} pixels")
         return _grid(body, [(name, order + kind) for name, kind in kinds], wanted, order == "")
@@ -59,8 +59,8 @@ def read_ply(path: str | Path, size: Size | None = None) -> Points:
 def read_pcd(path: str | Path, size: Size | None = None) -> Points:
     """(H, W, 3) float32 points as written, whatever marks missing ones.
 
-    size: (H, W); None takes the file's HEIGHT and WIDTH. Raises ImageError if the file is missing,
-    damaged, compressed, without x, y and z, or one long row although a grid is wanted.
+    size: (H, W), where the file's HEIGHT is 1: one long row. Raises ImageError if the file is
+    missing, damaged, compressed, without x, y and z, or one long row of which nobody says the size.
     """
     data = read_bytes(path)
     try:
@@ -80,7 +80,7 @@ def read_pcd(path: str | Path, size: Size | None = None) -> Points:
             for i in range(count)
         ]
         there = int(said["HEIGHT"][0]), int(said["WIDTH"][0])
-        wanted = size or _told([there[0] if there[0] > 1 else None, there[1]])
+        wanted = _told([there[0] if there[0] > 1 else None, there[1]], size)
         if there[0] * there[1] != wanted[0] * wanted[1]:
             raise ValueError(f"it has {there[0] * there[1]} points for {wanted[0]} x {wanted[1]}")
         return _grid(body, kinds, wanted, how == "ascii")
@@ -117,11 +117,13 @@ def _last(field: str) -> str:
     return field.rsplit(maxsplit=1)[-1]
 
 
-def _told(sides: list[int | None]) -> Size:
+def _told(sides: list[int | None], size: Size | None) -> Size:
     rows, columns = sides
-    if rows is None or columns is None:
+    if rows is not None and columns is not None:
+        return rows, columns
+    if size is None:
         raise ValueError("it does not say how many rows and columns its points have")
-    return rows, columns
+    return size
 
 
 def _grid(body: bytes, kinds: list[tuple[str, str]], size: Size, text: bool) -> Points:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from blemish.sensors import Sensor
+
 Map = npt.NDArray[np.float32]  # (H, W), one score a pixel, any real range
 Mask = npt.NDArray[np.bool_]  # (H, W), True on a defect
 Pixels = npt.NDArray[Any]  # (H, W, C) uint8 or uint16, C is 1 or 3 (RGB)
@@ -26,11 +28,15 @@ class Sample:
     defect_type: "good", or the name of the folder of defects it lies in.
     mask: file that marks the defect's pixels; None for good parts, and for defects without one.
 
-    What a 3D sensor adds, read by clouds.py; `image` is always the photograph that lies pixel on
-    pixel with it. None where the data set has no such thing:
-    points: organised point cloud, TIFF of (H, W, 3) float32 in metres, missing is (0, 0, 0).
-    depth: 16-bit PNG that depth_range, a YAML file with min and max, turns into metres.
-    disparity: 16-bit PNG in the data set's own units; larger is nearer, missing is 0.
+    others: further photographs of the part, pixel on pixel with `image`, by name: under infrared or
+        another light. In the order they were asked for.
+
+    What a 3D sensor adds, read by scans.read_scan; `image` is always the photograph that lies pixel
+    on pixel with it. None where there is no such thing:
+    points: organised point cloud. depth: along the camera's axis. disparity: larger is nearer.
+    sensor: how these are read; None where the data set's layout says it: points in metres,
+        disparity without a camera, Eyecandies' depth.
+    depth_range: YAML file with min and max, which turns Eyecandies' depth into metres.
     normals: RGB PNG of surface normals. pose: 4 x 4 text file, camera to world.
     """
 
@@ -38,12 +44,14 @@ class Sample:
     split: Literal["train", "test"]
     defect_type: str
     mask: Path | None = None
+    others: tuple[tuple[str, Path], ...] = ()
     points: Path | None = None
     depth: Path | None = None
     depth_range: Path | None = None
     disparity: Path | None = None
     normals: Path | None = None
     pose: Path | None = None
+    sensor: Sensor | None = None
 
     @property
     def is_defect(self) -> bool:

@@ -7,51 +7,40 @@ the grid there are never points, and a sensor may measure (0, 0, 0) if it marks 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from blemish.clouds import Cloud, read_cloud, read_disparity, read_tiff
-from blemish.errors import ConfigError, ImageError, ShapeError
+from blemish.background import Background, kept_part, without_background
+from blemish.clouds import points_from_depth, read_depth, read_disparity, read_tiff
+from blemish.errors import ConfigError, DataError, ImageError, ShapeError
 from blemish.exr import read_exr
+from blemish.geometry import pitch
 from blemish.images import read_bytes
 from blemish.pointfiles import read_pcd, read_ply
 from blemish.records import Mask, Sample
+from blemish.sensors import Camera, Scan
 
+__all__ = [
+    "DEPTH_SUFFIXES",
+    "POINT_SUFFIXES",
+    "Camera",
+    "Scan",
+    "read_depth_file",
+    "read_scan",
+    "read_scan_file",
+    "read_scene",
+    "scan_files",
+    "scan_of",
+    "scan_of_depth",
+    "scan_of_disparity",
+]
+
+POINT_SUFFIXES = (".tif", ".tiff", ".exr", ".npy", ".ply", ".pcd")
+DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".exr", ".npy")
+Reader = Callable[[Path], npt.NDArray[np.floating]]
 _DEPTH_CHANNELS = ("Z", "Y", "V", "R")  # as programs name the only channel that matters
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Scan:
-    """An organised cloud.
-
-    points: (H, W, 3) float32, x, y, z in the sensor's unit; 0 where not seen. seen: (H, W) bool.
-    """
-
-    points: Cloud
-    seen: Mask
-
-
-@dataclass(frozen=True, kw_only=True)
-class Camera:
-    """A pinhole camera. Pixel centres are at whole numbers: u is the column, v the row.
-
-    focal: (fx, fy) px, above 0. centre: (cx, cy) px, where the optical axis meets the picture; None
-    is its middle, ((W - 1) / 2, (H - 1) / 2). Raises ConfigError on other numbers.
-    """
-
-    focal: tuple[float, float]
-    centre: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        every = np.array([*self.focal, *(self.centre or ())])
-        if min(self.focal) <= 0 or not np.isfinite(every).all():
-            raise ConfigError(
-                "a camera must have two focal lengths above 0 and a finite centre, in pixels, but"
-                f" has {self.focal} and {self.centre}. Take them from its calibration."
-            )
 
 
 def scan_of(points: npt.NDArray[np.floating], seen: Mask | None = None) -> Scan:
@@ -119,10 +108,98 @@ def scan_of_disparity(disparity: npt.NDArray[np.floating], camera: Camera, basel
     return scan_of_depth(depth, camera)
 
 
-def read_scan(sample: Sample) -> Scan:
-    """A sample's scan, whatever its sensor wrote; axes and units as in clouds.read_cloud, which
-    says what it raises."""
-    return scan_of(read_cloud(sample))
+def read_scan(
+    sample: Sample, size: tuple[int, int] | None = None, masks: Path | None = None
+) -> Scan:
+    """A sample's scan, without what the part lies on if its sensor says so.
+
+    size, and what is raised: as of read_scene. masks: folder where it is kept which points are the
+    part's, so that this is found out once (cache.backgrounds_folder()); None keeps nothing.
+
+    Raises ImageError, too, if the points are not in metres, which the background is told by, and
+    DataError if the folder cannot be written.
+    """
+    scan = read_scene(sample, size)
+    if sample.sensor is None or not sample.sensor.background:
+        return scan
+    usual = Background()
+    if pitch(scan) > usual.gap:
+        raise ImageError(
+            f"'{scan_files(sample)[0]}' must be in metres for its background to be taken out, but"
+            f" its neighbouring points are {pitch(scan):.3g} apart. Tell --depth-scale 0.001 for"
+            " millimetres, or leave the background in (--keep-background)."
+        )
+    return without_background(scan, usual) if masks is None else kept_part(scan, masks, usual)
+
+
+def scan_files(sample: Sample) -> tuple[Path, ...]:
+    """The files that read_scan reads; none if the sample came without 3D data."""
+    if sample.depth is not None and sample.points is None:
+        told = sample.depth_range if sample.sensor is None else None
+        return (sample.depth,) if told is None else (sample.depth, told)
+    file = sample.points or sample.disparity
+    return () if file is None else (file,)
+
+
+def read_scene(sample: Sample, size: tuple[int, int] | None = None) -> Scan:
+    """All that a sample's sensor saw.
+
+    size: (H, W) of the photograph, which the scan must have; None takes any. Points are in metres,
+    in the axes of their file; depth and disparity with a camera in the camera's axes (x right, y
+    down, z away); Eyecandies' depth with its own focal length. Disparity without a camera has no
+    metres: x and y are column and row, z is the disparity.
+
+    Raises:
+        DataError: the sample came without 3D data.
+        ConfigError: it came with depth, and nobody said of which camera.
+        ImageError: a file is damaged or not what it must be, or the scan has another size.
+    """
+    files = scan_files(sample)
+    if not files:
+        raise DataError(
+            f"{sample.image} must come with points, depth or disparity, but none is there. Tell"
+            " where they lie (--points, --depth or --disparity PATTERN), or take a method that"
+            " needs photographs only."
+        )
+    try:
+        scan = _read_scene(sample, size)
+    except DataError as error:
+        raise ImageError(f"{error} It belongs to '{sample.image}'.") from error
+    if size is not None and scan.seen.shape != tuple(size):
+        raise ImageError(
+            f"'{files[0]}' must lie pixel on pixel with its photograph '{sample.image}' of"
+            f" {size[0]} x {size[1]}, but is {scan.seen.shape[0]} x {scan.seen.shape[1]}. Export"
+            " both at one size, before anything is cut or padded."
+        )
+    return scan
+
+
+def _read_scene(sample: Sample, size: tuple[int, int] | None) -> Scan:
+    sensor = sample.sensor
+    scale = sensor.scale if sensor else 1.0
+    if sample.points is not None:
+        scan = read_scan_file(sample.points, size)
+        return scan_of(scan.points.astype(np.float64) * scale, scan.seen) if scale != 1 else scan
+    if sensor is not None and sensor.camera is not None:
+        (file,) = scan_files(sample)
+        return read_depth_file(file, sensor.camera, scale=scale, baseline=sensor.baseline)
+    if sample.disparity is not None:
+        near = _read_field(sample.disparity, scale)
+        seen = np.isfinite(near) & (near > 0)
+        rows, columns = np.indices(near.shape)
+        return scan_of(np.stack([columns, rows, near], axis=2), seen)
+    if sample.depth is None or sample.depth_range is None:
+        raise no_camera(sample)
+    return scan_of(points_from_depth(read_depth(sample.depth, sample.depth_range)))
+
+
+def no_camera(sample: Sample) -> ConfigError:
+    """The error for depth that nobody can place."""
+    return ConfigError(
+        f"'{sample.depth}' must come with the camera that places its depth in space, but nothing"
+        " says which. Tell it: --depth '../depth/{stem}.*' --focal FX[,FY] in pixels, and"
+        " --depth-scale if its numbers are not metres (0.001 for millimetres)."
+    )
 
 
 def read_scan_file(path: str | Path, size: tuple[int, int] | None = None) -> Scan:
@@ -131,9 +208,8 @@ def read_scan_file(path: str | Path, size: tuple[int, int] | None = None) -> Sca
     size: (H, W) of a PLY or PCD that does not tell it. Raises ImageError if the file cannot be read
     or does not hold three numbers a pixel.
     """
-    readers: dict[str, Callable[[Path], npt.NDArray[np.floating]]] = {
-        ".tif": read_tiff,
-        ".tiff": read_tiff,
+    readers: dict[str, Reader] = {
+        **dict.fromkeys((".tif", ".tiff"), read_tiff),
         ".exr": _exr_points,
         ".npy": _npy,
         ".ply": lambda path: read_ply(path, size),
@@ -155,23 +231,27 @@ def read_depth_file(
     Raises ImageError if the file cannot be read or has more than one number a pixel, ConfigError on
     a scale or a baseline that is not above 0.
     """
-    _require_positive("the scale of depth or disparity", scale)
-    readers: dict[str, Callable[[Path], npt.NDArray[np.floating]]] = {
-        ".png": read_disparity,
-        ".tif": read_tiff,
-        ".tiff": read_tiff,
-        ".exr": _exr_depth,
-        ".npy": _npy,
-    }
-    field = _read(Path(path), readers, "depth or disparity")
-    if field.ndim != 2 or field.size == 0:
-        raise _not("(H, W) depth or disparity", path, field)
-    scaled = field.astype(np.float64) * scale
+    scaled = _read_field(Path(path), scale)
     return (
         scan_of_depth(scaled, camera)
         if baseline is None
         else scan_of_disparity(scaled, camera, baseline)
     )
+
+
+def _read_field(path: Path, scale: float) -> npt.NDArray[np.float64]:
+    """(H, W) depth or disparity in the unit that scale makes of the file's."""
+    _require_positive("the scale of depth or disparity", scale)
+    readers: dict[str, Reader] = {
+        ".png": read_disparity,
+        **dict.fromkeys((".tif", ".tiff"), read_tiff),
+        ".exr": _exr_depth,
+        ".npy": _npy,
+    }
+    field = _read(path, readers, "depth or disparity")
+    if field.ndim != 2 or field.size == 0:
+        raise _not("(H, W) depth or disparity", path, field)
+    return np.asarray(field.astype(np.float64) * scale)
 
 
 def _require_positive(what: str, value: float) -> None:
@@ -181,9 +261,7 @@ def _require_positive(what: str, value: float) -> None:
         )
 
 
-def _read(
-    path: Path, readers: dict[str, Callable[[Path], npt.NDArray[np.floating]]], what: str
-) -> npt.NDArray[np.floating]:
+def _read(path: Path, readers: dict[str, Reader], what: str) -> npt.NDArray[np.floating]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ImageError(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from trees import grow, kinds, mask
 
-from blemish.clouds import read_cloud
 from blemish.data import categories, open_data
 from blemish.data.eyecandies import KINDS, read_eyecandies
-from blemish.errors import DataError
+from blemish.errors import ConfigError, DataError
 from blemish.images import read_image
+from blemish.scans import Camera, read_scan
+from blemish.sensors import Sensor
 from conftest import shared_data
 
 
@@ -75,6 +77,35 @@ def test_without_masks_of_defects(tmp_path: Path) -> None:
     assert [s.mask for s in open_data(tmp_path).test] == [None]
 
 
+def test_points_in_other_formats_and_what_else_lies_there(tmp_path: Path) -> None:
+    root = rope(tmp_path, "xyz", ".NPY")
+    grow(root, "train/good/xyz/000.json", "train/good/xyz/preview.jpg")
+    assert open_data(root).train[0].points == root / "train/good/xyz/000.NPY"
+
+
+@pytest.mark.parametrize("ending", [".png", ".exr", ".npy", ".tiff"])
+def test_depth_needs_a_camera(tmp_path: Path, ending: str) -> None:
+    root = rope(tmp_path, "depth", ending)
+    said = r"000.* must come with the camera .*--depth .*--focal FX.*--depth-scale.*good.rgb\.$"
+    with pytest.raises(ConfigError, match=said):
+        open_data(root)
+    sensor = Sensor(kind="depth", pattern="../depth/{stem}.*", camera=Camera(focal=(9, 9)))
+    data = open_data(root, sensor=sensor)
+    assert (data.layout, kinds(data.test)) == ("depth", {"cut": 2, "good": 1})
+    first = data.test[0]
+    assert (first.depth, first.sensor) == (root / f"test/cut/depth/000{ending}", sensor)
+    assert first.mask == root / "test/cut/gt/000.png"
+    assert (first.points, first.disparity, first.depth_range) == (None, None, None)
+    (root / f"train/good/depth/001{ending}").unlink()
+    with pytest.raises(DataError, match=r"001\.png must have a depth.* no .*depth.001\.\*"):
+        open_data(root, sensor=sensor)
+
+
+def test_points_are_taken_before_depth(tmp_path: Path) -> None:
+    root = rope(rope(tmp_path, "depth", ".png"))
+    assert open_data(root).layout == "mvtec3d"
+
+
 def test_several_classes(tmp_path: Path) -> None:
     rope(tmp_path / "rope")
     sweet(tmp_path / "Lollipop")
@@ -86,9 +117,10 @@ def test_real_road() -> None:
     assert (data.layout, data.notes, len(data.train)) == ("rgbd", (), 279)
     assert kinds(data.test) == {"good": 130, "pothole": 79}
     assert all((s.mask is not None) == s.is_defect for s in data.test)
-    cloud = read_cloud(data.test[0])
-    assert cloud.shape[:2] == read_image(data.test[0].image).shape[:2]
-    assert cloud[..., 2].max() > 0
+    scan = read_scan(data.test[0], read_image(data.test[0].image).shape[:2])
+    rows, columns = np.nonzero(scan.seen)
+    np.testing.assert_array_equal(scan.points[scan.seen][:, :2], np.stack([columns, rows], 1))
+    assert scan.points[scan.seen][:, 2].min() > 0
 
 
 # Eyecandies

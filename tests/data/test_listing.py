@@ -54,6 +54,33 @@ def test_masks_are_not_photographs(tmp_path: Path) -> None:
     assert names(masks) == ["dent/0_mask.png"]  # asked for by name
 
 
+def test_what_lies_beside_rgb_is_no_photograph(tmp_path: Path) -> None:
+    parts = ("rgb/0.png", "xyz/0.tiff", "disparity/0.png", "depth/0.png", "gt/0.png", "ir/a/0.png")
+    grow(tmp_path, *(f"set/test/cut/{part}" for part in parts), "set/test/cut/all.png")
+    grow(tmp_path, "set/test/good/rgb/1.png", "set/test/good/gt/1.png", "other/2.png")
+    assert names(tmp_path) == ["other/2.png", "set/test/cut/rgb/0.png", "set/test/good/rgb/1.png"]
+    cut = tmp_path / "set/test/cut"
+    assert names(cut) == ["rgb/0.png"]
+    for folder in ("rgb", "xyz", "disparity", "depth", "gt"):  # asked for by name
+        assert [name[0] for name in names(cut / folder)] == ["0"]
+
+
+def test_plain_folders_are_left_alone(tmp_path: Path) -> None:
+    files = ["depth/0.png", "gt/1.png", "rgb/2.png", "x/rgb/3.png", "x/scratch/4.png"]
+    grow(tmp_path, *files[:2], *files[3:])
+    assert names(tmp_path) == [files[0], files[1], files[3], files[4]]
+    grow(tmp_path / "rgb", *files[3:])  # a folder of this name, and no photographs right in it
+    assert names(tmp_path / "rgb") == files[3:]
+
+
+def test_one_photograph_of_an_eyecandies_part(tmp_path: Path) -> None:
+    items = (*(f"image_{n}.png" for n in range(6)), "depth.png", "normals.png", "mask.png")
+    grow(tmp_path, *(f"data/{n}_{item}" for n in ("00", "01") for item in items))
+    assert names(tmp_path) == ["data/00_image_4.png", "data/01_image_4.png"]
+    grow(tmp_path, "own/7_image_4.png", "own/7_image_5.png")  # without depth: not of that set
+    assert names(tmp_path / "own") == ["7_image_4.png", "7_image_5.png"]
+
+
 def test_folder_named_like_an_image_is_a_folder(tmp_path: Path) -> None:
     grow(tmp_path, "x.png/1.png")
     assert names(tmp_path) == ["x.png/1.png"]

@@ -132,7 +132,7 @@ def test_no_image_at_all(tmp_path: Path) -> None:
 
 
 def test_images_one_folder_too_deep(tmp_path: Path) -> None:
-    grow(tmp_path, "train/good/rgb/1.png", "train/good/depth/1.png")
+    grow(tmp_path, "train/good/rgb/1.png", "train/good/nir/1.png")
     with pytest.raises(DataError, match="must hold its images directly"):
         open_data(tmp_path)
 

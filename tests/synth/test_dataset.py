@@ -11,10 +11,10 @@ import pytest
 from test_makers import textured, tilted
 from trees import picture
 
-from blemish.clouds import read_points
 from blemish.data import list_images, open_data
 from blemish.errors import DataError, SynthError
 from blemish.images import read_image, read_mask
+from blemish.scans import read_scan_file
 from blemish.synth import FLAT, MAKERS, settings_of
 from blemish.synth.dataset import LIST, SHEET, Made, encoded, tiff, write_dataset
 from blemish.track import silent
@@ -117,10 +117,10 @@ def test_points_go_along(solid: Path, tmp_path: Path) -> None:
     assert made.layout == "mvtec3d"
     data = open_data(made.folder)
     assert data.layout == "mvtec3d"
-    before = read_points(solid / "train/good/xyz/004.tiff")
+    before = read_scan_file(solid / "train/good/xyz/004.tiff").points
     for sample in data.test:
         assert sample.points is not None
-        points = read_points(sample.points)
+        points = read_scan_file(sample.points).points
         if sample.defect_type == "dent":
             assert sample.mask is not None
             marked = read_mask(sample.mask, (64, 80))

@@ -5,25 +5,37 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from blemish.data.dataset import Dataset
 from blemish.data.layouts import LAYOUTS, categories_below, recognise
 from blemish.data.listing import list_images, require_folder
+from blemish.data.partners import attach
 from blemish.errors import ConfigError, DataError
+from blemish.scans import no_camera
+from blemish.sensors import Sensor
 
 __all__ = ["Dataset", "categories", "list_images", "open_data"]
 
 
-def open_data(path: str | os.PathLike[str], layout: str = "auto") -> Dataset:
+def open_data(
+    path: str | os.PathLike[str],
+    layout: str = "auto",
+    *,
+    sensor: Sensor | None = None,
+    others: Mapping[str, str] | None = None,
+) -> Dataset:
     """Read one part's folder in the layout it has.
 
-    layout: a name from docs/data.md where it shall not be recognised by itself.
+    layout: a name from docs/data.md where it shall not be recognised by itself. sensor, others: see
+    partners.attach.
 
     Raises:
-        DataError: nothing is there, it is not a data set, or it holds several of them; the message
-            says what to do.
-        ConfigError: a layout of that name is not known.
+        DataError: nothing is there, it is not a data set, or it holds several of them, or a partner
+            is missing; the message says what to do.
+        ConfigError: a layout of that name is not known, the set has depth and nobody says of which
+            camera, or a name or a pattern of `others` is none.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +53,9 @@ def open_data(path: str | os.PathLike[str], layout: str = "auto") -> Dataset:
     chosen = recognise(root) if layout == "auto" else layout
     for name, room in LAYOUTS.items():
         if name == chosen:
-            return room.read(root)
+            data = attach(room.read(root), sensor, others)
+            _require_camera(data)
+            return data
     raise _several(root)
 
 
@@ -69,6 +83,14 @@ def _require_layout(layout: str) -> None:
         near = difflib.get_close_matches(layout, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ConfigError(f"layout must be one of {', '.join(known)}, but is '{layout}'.{hint}")
+
+
+def _require_camera(data: Dataset) -> None:
+    for sample in (*data.train, *data.test):
+        if sample.depth and not sample.depth_range and not sample.sensor:
+            raise ConfigError(
+                f"{no_camera(sample)} To use photographs alone, give {sample.image.parent}."
+            )
 
 
 def _several(root: Path) -> DataError:

@@ -13,6 +13,7 @@ Layout = Literal[
     "dagm",
     "mvtec3d",
     "rgbd",
+    "depth",
     "eyecandies",
     "magnetic_tile",
     "kolektor",

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from blemish.clouds import read_cloud
 from blemish.data import categories, checks, open_data
 from blemish.data.checks import Case, Finding, counted
 from blemish.data.dataset import Dataset
@@ -18,6 +17,7 @@ from blemish.data.listing import files_below
 from blemish.data.looks import MaskLook, look, look_at_mask
 from blemish.errors import DataError, ImageError
 from blemish.records import Sample
+from blemish.scans import read_scene
 from blemish.track import Track, silent
 
 _FOREIGN = (
@@ -161,7 +161,7 @@ def _clouds(data: Dataset, sizes: Sizes, track: Track) -> list[Finding]:
     other = []
     for sample in track(samples, "Looking at clouds", len(samples)):
         try:
-            height, width = read_cloud(sample).shape[:2]
+            height, width = read_scene(sample).seen.shape
             if sizes.get(sample.image, (height, width)) != (height, width):
                 other.append((sample.image, sample.points or sample.depth or sample.disparity))
         except DataError as error:

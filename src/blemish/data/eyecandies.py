@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from blemish.data.dataset import Dataset
-from blemish.data.listing import files_in, link_notes, no_images
+from blemish.data.listing import LIGHT, files_in, link_notes, no_images
 from blemish.errors import DataError
 from blemish.images import read_image
 from blemish.records import Sample
 
-LIGHT = 4  # the light from the left, which the papers take as RGB
 KINDS = ("bumps", "dents", "colors", "normals")
 _SPLITS = ("train", "val", "test_public", "test_private")
 _NUMBERED = re.compile(r"(\d+)_(\w+\.\w+)")
@@ -38,7 +38,8 @@ def is_eyecandies(root: Path) -> bool:
 def read_eyecandies(root: Path, light: int = LIGHT) -> Dataset:
     """Read one class.
 
-    light: which of the photographs, 0 to 5, is the image.
+    light: which of the photographs, 0 to 5, is the image; 4 is the light from the left, which the
+    papers take as RGB.
 
     Raises:
         DataError: no image, only parts without labels, or an item that others of its split have
@@ -94,7 +95,7 @@ def _read_test(data: Path, light: int) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def _third(items: Items) -> dict[str, Path | None]:
+def _third(items: Items) -> dict[str, Any]:
     return {
         "depth": items["depth.png"],
         "depth_range": items["info_depth.yaml"],

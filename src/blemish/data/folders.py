@@ -11,7 +11,8 @@ or good parts beside folders of defects, with or without masks:
     DATA/ground_truth/<defect>/001_mask.png or 001.png, or masks/ instead of ground_truth/
 
 Both kinds are read in all sub-folders; a mask lies as deep as its image. Good parts are in `train`
-and in `test`, see `Dataset`.
+and in `test`, see `Dataset`. Where photographs lie in a folder rgb beside 3D data, only they are
+images.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from blemish.data.dataset import Dataset, Layout
-from blemish.data.listing import folders_in, images_below, images_in, link_notes, no_images
+from blemish.data.listing import (
+    folders_in,
+    images_below,
+    images_in,
+    link_notes,
+    no_images,
+    photographs_below,
+)
 from blemish.data.pairing import pair_masks, refuse_masks_without_images, refuse_twins
 from blemish.errors import DataError
 from blemish.records import Sample
@@ -55,7 +63,7 @@ def read_types(root: Path) -> Dataset:
     truth = next((root / name for name in _MASKS if (root / name).is_dir()), root / _MASKS[0])
     types = [folder for folder in folders_in(root) if folder.name not in (*_MASKS, good.name)]
     _refuse_masks_of_no_type(root, truth, {folder.name for folder in (*types, good)})
-    images = images_below(good)
+    images = photographs_below(good)
     if not images:
         raise no_images(good)
     refuse_twins(images)
@@ -70,10 +78,10 @@ def read_images(root: Path) -> Dataset:
         DataError: no image, folders that say that other things lie there as well, or two images
             in one folder that differ in their suffix only.
     """
-    images = images_below(root)
+    _refuse_several_parts(root, images_below(root))
+    images = photographs_below(root)
     if not images:
         raise no_images(root)
-    _refuse_several_parts(root, images)
     refuse_twins(images)
     return _dataset(root, "images", images, ())
 
@@ -95,7 +103,7 @@ def _dataset(
 
 
 def _read_type(folder: Path, masks: Path) -> list[Sample]:
-    images = images_below(folder)
+    images = photographs_below(folder)
     refuse_twins(images)
     _refuse_masks_among(images, masks)
     paired: dict[Path, Path] = {}

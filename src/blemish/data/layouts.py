@@ -14,7 +14,14 @@ from blemish.data.kolektor import is_kolektor, is_kolektor2, read_kolektor, read
 from blemish.data.listing import folders_in
 from blemish.data.magnetic_tile import is_magnetic_tile, read_magnetic_tile
 from blemish.data.mvtec import is_mvtec, read_mvtec
-from blemish.data.mvtec3d import is_mvtec3d, is_rgbd, read_mvtec3d, read_rgbd
+from blemish.data.mvtec3d import (
+    is_depth,
+    is_mvtec3d,
+    is_rgbd,
+    read_depth,
+    read_mvtec3d,
+    read_rgbd,
+)
 from blemish.data.visa import is_visa, read_visa
 
 
@@ -32,6 +39,7 @@ LAYOUTS: dict[Layout, Room] = {
     "dagm": Room(fits=is_dagm, read=read_dagm),
     "mvtec3d": Room(fits=is_mvtec3d, read=read_mvtec3d),
     "rgbd": Room(fits=is_rgbd, read=read_rgbd),
+    "depth": Room(fits=is_depth, read=read_depth),
     "eyecandies": Room(fits=is_eyecandies, read=read_eyecandies),
     "magnetic_tile": Room(fits=is_magnetic_tile, read=read_magnetic_tile),
     "kolektor": Room(fits=is_kolektor, read=read_kolektor),

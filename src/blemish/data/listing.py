@@ -8,6 +8,7 @@ folder by folder ("10.png" before "9.png").
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,13 +21,17 @@ _THUMBNAILS = "@eaDir"
 _OURS = (".overlay.png", ".map.tiff", "contact-sheet.png")
 # Masks of MVTec AD's layout: not photographs, though they are images.
 _MASKS = "ground_truth"
+# What lies beside a folder rgb of photographs in data sets with 3D data.
+_RGB, _BESIDE_RGB = "rgb", ("xyz", "disparity", "depth", "gt")
+# Eyecandies: the photograph of a part, of its seventeen files, is the one under this light.
+LIGHT = 4
+_NUMBERED, _PART = re.compile(r"(\d+)_\w+\.\w+"), (f"image_{LIGHT}.png", "depth.png")
 
 
 def list_images(path: str | os.PathLike[str]) -> list[Path]:
-    """Images to look at: one file as it was named, or every image below a folder, sorted.
+    """Photographs to look at: one file as it was named, or those below a folder, sorted.
 
     A file that is named is returned whatever its suffix: whether it is an image, its reader says.
-    Masks, below a folder named ground_truth, are left out.
 
     Raises:
         DataError: nothing is there, or the folder holds no image.
@@ -35,11 +40,54 @@ def list_images(path: str | os.PathLike[str]) -> list[Path]:
     if os.path.isfile(named):
         return [named]
     require_folder(named)
-    images = images_below(named)
-    photographs = [one for one in images if _MASKS not in one.relative_to(named).parts[:-1]]
+    photographs = photographs_below(named)
     if not photographs:
         raise no_images(named)
     return photographs
+
+
+def photographs_below(folder: Path) -> list[Path]:
+    """Images in a folder and in all its sub-folders, sorted by path, less those that data sets keep
+    beside photographs: masks in ground_truth; where a folder has photographs in rgb beside xyz,
+    disparity, depth or gt, all that is not in rgb; of Eyecandies' parts all but one photograph.
+
+    A folder of these that was asked for by its own name is given as it is.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    images = [one for one in images_below(folder) if _MASKS not in one.relative_to(folder).parts]
+    return _without_other_lights(_without_siblings_of_rgb(images, folder))
+
+
+def _without_siblings_of_rgb(images: list[Path], root: Path) -> list[Path]:
+    shelves = {image.parent for image in images if image.parent.name == _RGB}
+    solid = {
+        rgb.parent
+        for rgb in shelves - {root}
+        if any((rgb.parent / name).is_dir() for name in _BESIDE_RGB)
+    }
+
+    def is_beside(image: Path) -> bool:
+        inside = image.relative_to(root).parents  # each folder on the way, and the one it lies in
+        way = [root / part for part in inside]
+        return any(
+            outer in solid and inner.name != _RGB
+            for inner, outer in zip([image, *way], way, strict=False)
+        )
+
+    return [image for image in images if not is_beside(image)]
+
+
+def _without_other_lights(images: list[Path]) -> list[Path]:
+    every = set(images)
+
+    def is_other(image: Path) -> bool:
+        number = _NUMBERED.fullmatch(image.name)
+        items = [image.with_name(f"{number[1]}_{item}") for item in _PART] if number else []
+        return bool(items) and every.issuperset(items) and image != items[0]
+
+    return [image for image in images if not is_other(image)]
 
 
 def require_folder(path: Path) -> None:
@@ -168,10 +216,15 @@ def _is_visible(name: str) -> bool:
     return not name.startswith(".") and name != _THUMBNAILS
 
 
+def is_ours(name: str) -> bool:
+    """Whether a file is one that blemish writes."""
+    return name.lower().endswith(_OURS)
+
+
 def _looks_like_image(entry: os.DirEntry[str]) -> bool:
     # os.path.isfile, because entry.is_file() raises on a link to itself.
     name = entry.name.lower()
-    suits = name.endswith(IMAGE_SUFFIXES) and not name.endswith(_OURS)
+    suits = name.endswith(IMAGE_SUFFIXES) and not is_ours(name)
     return suits and os.path.isfile(entry.path)
 
 

@@ -24,11 +24,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from blemish.clouds import Cloud, read_cloud
+from blemish.clouds import Cloud
 from blemish.data import Dataset
 from blemish.errors import DataError, ImageError, SynthError
 from blemish.images import read_bytes, read_image
 from blemish.records import Mask, Pixels, Sample
+from blemish.scans import read_scene
 from blemish.synth import RELIEF, Altered, maker
 from blemish.synth.base import LEAST, SMALLEST, TRIES, merged
 from blemish.synth.part import find_part
@@ -157,7 +158,7 @@ def _usable(work: _Work, samples: Sequence[Sample], track: Track) -> list[Sample
     for sample in track(samples, "Reading good parts", len(samples)):
         try:
             size = read_image(sample.image).shape[:2]
-            cloud = read_cloud(sample).shape[:2] if work.solid else size
+            cloud = read_scene(sample).seen.shape if work.solid else size
         except ImageError as error:
             work.left_out.append(str(error))
             continue
@@ -195,10 +196,18 @@ def _copy(work: _Work, sample: Sample, split: str, number: int) -> None:
     if not work.solid:
         return
     points = _place(work, split, "good", "points", f"{number:03}.tiff")
-    _write(points, read_bytes(sample.points) if sample.points else tiff(read_cloud(sample)))
+    _write(points, _points_of(sample))
     if split == "test":  # other tools expect a mask, all black, of good parts, too
         black = np.zeros(read_image(sample.image).shape[:2], np.uint8)
         _write(_place(work, split, "good", "mask", f"{number:03}.png"), encoded(black))
+
+
+def _points_of(sample: Sample) -> bytes:
+    """A TIFF in metres: the sample's own file if it is one."""
+    in_metres = sample.sensor is None or sample.sensor.scale == 1
+    if sample.points and sample.points.suffix.lower() in (".tif", ".tiff") and in_metres:
+        return read_bytes(sample.points)
+    return tiff(read_scene(sample).points)
 
 
 def _told(work: _Work, image: Path, kind: str, sample: Sample) -> dict[str, Any]:
@@ -214,7 +223,7 @@ def _add(work: _Work, held: Sequence[Sample], kind: str, number: int) -> None:
     for turn in range(len(held)):
         sample = held[(number + turn) % len(held)]
         image = read_image(sample.image)
-        points = read_cloud(sample) if work.solid else None
+        points = read_scene(sample).points if work.solid else None
         try:
             altered = on_part(kind, image, points, rng, work.settings[kind])
         except SynthError as error:
