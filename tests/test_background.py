@@ -114,7 +114,7 @@ def test_another_scan_has_its_own_mask(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("in the way")
-    with pytest.raises(DataError, match="must be writable.*BLEMISH_CACHE"):
+    with pytest.raises(DataError, match=r"must be writable.*BLEMISH_CACHE"):
         kept_part(on_a_table()[0], tmp_path / "kept")
 
 

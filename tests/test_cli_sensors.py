@@ -64,7 +64,7 @@ def test_options_make_a_sensor(options: dict[str, Any], expected: Sensor | None)
         ({"depth": P, "centre": "4,4"}, "--centre must come with --focal .* '4,4' alone"),
         ({"depth": P, "focal": "3", "scale": "mm"}, "--depth-scale must be 1 finite number,"),
         ({"depth": P, "focal": "3", "scale": "1/0"}, "--depth-scale must be 1 finite number,"),
-        ({"depth": P, "focal": "3", "scale": "0"}, r"\(--depth-scale\) of a sensor must be above 0"),
+        ({"depth": P, "focal": "3", "scale": "0"}, r"scale\) of a sensor must be above 0"),
         ({"disparity": P, "focal": "3", "baseline": "far"}, "--baseline must be 1 finite number,"),
         ({"disparity": P, "focal": "3"}, "a camera and a baseline, or neither"),
         ({"disparity": P, "background": True}, "must be in metres for their background"),

@@ -59,8 +59,9 @@ def test_any_name_comes_back_as_it_is(stem: str, start: str, end: str, folder: s
 @pytest.mark.parametrize(
     "wrong",
     [
-        "", "xyz/1.tiff", "/data/{stem}.ply", "C:/data/{stem}.ply", "c:{stem}.ply", "..\\{stem}.png",
-        "*/{stem}.png", "{stem}*.*", "{stem}/", "{stem}/..", "{stem}/.", "{name}.png", "{stem",
+        "", "xyz/1.tiff", "/data/{stem}.ply", "C:/data/{stem}.ply", "c:{stem}.ply",
+        "..\\{stem}.png", "*/{stem}.png", "{stem}*.*", "{stem}/", "{stem}/..", "{stem}/.",
+        "{name}.png", "{stem",
         "{stem}}.png", "{stem-}.png", "{stem-a*}.png", "{stem-a/b}.png", "{stem}\n.png",
         "{stem}\0.png", "{stem}" + "x" * 1000, 7, None, ["{stem}"],
     ],

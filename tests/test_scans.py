@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from blemish.errors import BlemishError, ConfigError, ImageError, ShapeError
+from blemish.background import without_background
+from blemish.clouds import points_from_depth, read_depth
+from blemish.errors import BlemishError, ConfigError, DataError, ImageError, ShapeError
 from blemish.exr import read_exr
 from blemish.pointfiles import read_pcd, read_ply
 from blemish.records import Sample
@@ -24,12 +27,16 @@ from blemish.scans import (
     read_depth_file,
     read_scan,
     read_scan_file,
+    read_scene,
+    scan_files,
     scan_of,
     scan_of_depth,
     scan_of_disparity,
 )
+from blemish.sensors import Sensor
 from pictures import png16, tiff
 from scan_files import exr, pcd, ply
+from scenes import on_a_table
 
 RNG = np.random.default_rng(5)
 SIZE = (19, 7)  # more than a block of sixteen lines, and not square
@@ -147,13 +154,128 @@ def test_the_axis_meets_the_middle_unless_told() -> None:
     assert points[0, 0].tolist() == [-2, -1, 1]
 
 
-def test_samples_of_data_sets_are_scans_too(tmp_path: Path) -> None:
+# what a sample has
+
+
+def sample(folder: Path, **scan: Any) -> Sample:
+    return Sample(image=folder / "i.png", split="train", defect_type="good", **scan)
+
+
+def test_layouts_without_a_sensor(tmp_path: Path) -> None:
     holes = np.array([[0, 7]], np.uint16)
     near = kept(tmp_path, png16(holes[..., None]), "n.png")
-    bare = Sample(image=tmp_path / "i.png", split="train", defect_type="good", disparity=near)
-    scan = read_scan(bare)
+    scan = read_scan(sample(tmp_path, disparity=near))
     assert scan.seen.tolist() == [[False, True]]
     assert scan.points[0, 1].tolist() == [1, 0, 7]
+    points = kept(tmp_path, FILES["npy"], "p.npy")
+    same(read_scan(sample(tmp_path, points=points), SIZE), POINTS, SEEN)
+    told = kept(tmp_path, b"min: 1\nmax: 2", "d.yaml")
+    deep = sample(tmp_path, depth=near, depth_range=told)
+    assert scan_files(deep) == (near, told)
+    z = points_from_depth(read_depth(near, told))
+    np.testing.assert_array_equal(read_scan(deep).points, z)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_points_of_any_unit(tmp_path: Path, kind: str) -> None:
+    file = kept(tmp_path, FILES[kind], f"scan.{kind.split(maxsplit=1)[0]}")
+    sensor = Sensor(kind="points", pattern="{stem}.x", scale=0.001)
+    scan = read_scan(sample(tmp_path, points=file, sensor=sensor), SIZE)
+    np.testing.assert_array_equal(scan.seen, SEEN)
+    np.testing.assert_allclose(scan.points[SEEN], POINTS[SEEN] * 0.001, rtol=1e-6)
+
+
+def test_depth_and_disparity_with_a_camera(tmp_path: Path) -> None:
+    file = kept(tmp_path, npy(DEPTH * 1000), "d.npy")
+    sensor = Sensor(kind="depth", pattern="{stem}.npy", camera=CAMERA, scale=0.001)
+    one = sample(tmp_path, depth=file, depth_range=tmp_path / "none.yaml", sensor=sensor)
+    expected = scan_of_depth(DEPTH, CAMERA)
+    scan = read_scan(one, SIZE)
+    assert scan_files(one) == (file,)
+    np.testing.assert_array_equal(scan.seen, expected.seen)
+    np.testing.assert_allclose(scan.points, expected.points, rtol=1e-5, atol=1e-7)
+    near = np.divide(80 * 0.12, DEPTH, out=np.zeros(SIZE), where=DEPTH > 0)
+    file = kept(tmp_path, exr({"Y": (near * 2).astype(np.float32)}), "n.exr")
+    sensor = Sensor(kind="disparity", pattern="{stem}.exr", camera=CAMERA, baseline=0.12, scale=0.5)
+    scan = read_scan(sample(tmp_path, disparity=file, sensor=sensor), SIZE)
+    np.testing.assert_array_equal(scan.seen, expected.seen)
+    np.testing.assert_allclose(scan.points, expected.points, rtol=1e-5, atol=1e-6)
+
+
+def test_disparity_without_a_camera_keeps_its_pixels(tmp_path: Path) -> None:
+    file = kept(tmp_path, npy(DEPTH), "n.npy")  # with a zero, a negative and NaN
+    sensor = Sensor(kind="disparity", pattern="{stem}.npy", scale=2)
+    scan = read_scan(sample(tmp_path, disparity=file, sensor=sensor), SIZE)
+    np.testing.assert_array_equal(scan.seen, DEPTH > 0)
+    rows, columns = np.nonzero(scan.seen)
+    expected = np.stack([columns, rows, 2 * DEPTH[scan.seen]], axis=1)
+    np.testing.assert_array_equal(scan.points[scan.seen], expected)
+    assert not scan.points[~scan.seen].any()
+
+
+def test_a_file_that_tells_its_size_is_believed(tmp_path: Path) -> None:
+    turned = (SIZE[1], SIZE[0])  # as many points: arranged so, they would be in a muddle
+    for name in ("ply", "pcd"):
+        file = kept(tmp_path, FILES[name], f"a.{name}")
+        said = rf"a\.{name}' must lie pixel on pixel with .*i\.png' of 7 x 19, but is 19 x 7"
+        with pytest.raises(ImageError, match=said):
+            read_scan(sample(tmp_path, points=file), turned)
+
+
+def test_files_of_points_that_do_not_fit_name_both(tmp_path: Path) -> None:
+    flat = kept(tmp_path, ply(POINTS, told=""), "flat.ply")
+    same(read_scan(sample(tmp_path, points=flat), SIZE), POINTS, SEEN)
+    for one, size, said in (
+        (sample(tmp_path, points=flat), (5, 7), r"flat\.ply.*133 vertices for 5 x 7 .*i\.png"),
+        (sample(tmp_path, points=flat), None, r"flat\.ply.*how many rows .*i\.png"),
+        (sample(tmp_path, points=tmp_path / "no.npy"), SIZE, r"no\.npy.*belongs to .*i\.png"),
+        (sample(tmp_path, depth=flat, depth_range=flat), SIZE, r"reading it stopped.*i\.png"),
+    ):
+        with pytest.raises(ImageError, match=said):
+            read_scan(one, size)
+
+
+def test_what_nobody_told_is_an_error(tmp_path: Path) -> None:
+    assert scan_files(sample(tmp_path)) == ()
+    with pytest.raises(DataError, match=r"i\.png must come with points, depth or disparity.*--poi"):
+        read_scan(sample(tmp_path))
+    with pytest.raises(ConfigError, match=r"d\.npy' must come with the camera.*--focal FX\[,FY\]"):
+        read_scan(sample(tmp_path, depth=kept(tmp_path, npy(DEPTH), "d.npy")))
+
+
+def test_the_part_alone_if_the_sensor_says_so(tmp_path: Path) -> None:
+    scene, *_ = on_a_table()
+    file, masks = kept(tmp_path, npy(scene.points), "s.npy"), tmp_path / "masks"
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    told = Sensor(kind="points", pattern="{stem}.npy", background=True)
+    one = sample(tmp_path, points=file, sensor=told)
+    expected = without_background(scene)
+    for masks_or_none in (None, masks, masks):
+        part = read_scan(one, None, masks_or_none)
+        np.testing.assert_array_equal(part.seen, expected.seen)
+        np.testing.assert_array_equal(part.points, expected.points)
+        assert masks.is_dir() == (masks_or_none is not None)
+    assert len(list(masks.iterdir())) == 1
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    for left in (replace(one, sensor=None), replace(one, sensor=replace(told, background=False))):
+        np.testing.assert_array_equal(read_scan(left, None, masks).seen, scene.seen)
+    np.testing.assert_array_equal(read_scene(one).seen, scene.seen)
+
+
+def test_the_part_of_a_scan_in_millimetres(tmp_path: Path) -> None:
+    scene, *_ = on_a_table()
+    one = sample(
+        tmp_path,
+        points=kept(tmp_path, npy(scene.points.astype(np.float64) * 1000), "s.npy"),
+        sensor=Sensor(kind="points", pattern="{stem}.npy", background=True),
+    )
+    with pytest.raises(
+        ImageError, match=r"s\.npy' must be in metres .* apart\. Tell --depth-scale"
+    ):
+        read_scan(one)
+    assert one.sensor is not None
+    part = read_scan(replace(one, sensor=replace(one.sensor, scale=0.001)))
+    assert (part.seen != without_background(scene).seen).mean() < 1e-3
 
 
 HALF = exr({"Y": DEPTH.astype(np.float16)}, 2)

@@ -27,6 +27,7 @@ __all__ = [
     "POINT_SUFFIXES",
     "Camera",
     "Scan",
+    "no_camera",
     "read_depth_file",
     "read_scan",
     "read_scan_file",
@@ -189,13 +190,13 @@ def _read_scene(sample: Sample, size: tuple[int, int] | None) -> Scan:
         rows, columns = np.indices(near.shape)
         return scan_of(np.stack([columns, rows, near], axis=2), seen)
     if sample.depth is None or sample.depth_range is None:
-        raise no_camera(sample)
+        raise ConfigError(no_camera(sample))
     return scan_of(points_from_depth(read_depth(sample.depth, sample.depth_range)))
 
 
-def no_camera(sample: Sample) -> ConfigError:
-    """The error for depth that nobody can place."""
-    return ConfigError(
+def no_camera(sample: Sample) -> str:
+    """What is said of depth that nobody can place."""
+    return (
         f"'{sample.depth}' must come with the camera that places its depth in space, but nothing"
         " says which. Tell it: --depth '../depth/{stem}.*' --focal FX[,FY] in pixels, and"
         " --depth-scale if its numbers are not metres (0.001 for millimetres)."

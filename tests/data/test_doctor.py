@@ -15,9 +15,12 @@ from trees import grow, mask, picture
 
 from blemish.data import alike
 from blemish.data.doctor import Checkup, examine
+from blemish.data.info import describe
 from blemish.data.looks import look, look_at_mask
 from blemish.errors import DataError
 from blemish.images import read_mask
+from blemish.scans import Camera
+from blemish.sensors import Sensor
 from conftest import shared_data
 from pictures import png16, saved, tiff
 
@@ -234,6 +237,26 @@ def test_clouds_that_fit_and_that_do_not(tmp_path: Path) -> None:
         "unreadable clouds": [["train/good/xyz/3.tiff"]],
         "clouds of another size": [["train/good/rgb/2.png", "train/good/xyz/2.tiff"]],
     }
+
+
+def test_depth_by_a_pattern(tmp_path: Path) -> None:
+    for n in range(3):
+        picture(tmp_path / f"{n}.png", part(n))
+        np.save(tmp_path / f"{n}_depth.npy", np.ones((96, 120 - 20 * (n == 2))))
+    np.save(tmp_path / "left.npy", np.ones(3))
+    camera = Camera(focal=(99, 99))
+    sensor = Sensor(kind="depth", pattern="{stem}_depth.npy", camera=camera)
+    assert found(examine(tmp_path, sensor=sensor)) == {
+        "formats not read": [["left.npy"]],
+        "clouds of another size": [["2.png", "2_depth.npy"]],
+    }
+    others = {"again": "../{stem}_again.png"}
+    with pytest.raises(DataError, match="its photograph 'again'"):
+        describe(tmp_path, sensor=sensor, others=others)
+    for n in range(3):
+        picture(tmp_path.parent / f"{n}_again.png", part(n))
+    told = describe(tmp_path, sensor=sensor, others=others)
+    assert (told["third"], told["others"]) == ({"depth": 3}, {"again": 3})
 
 
 def test_several_data_sets_and_none(tmp_path: Path) -> None:

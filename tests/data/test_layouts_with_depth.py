@@ -10,7 +10,7 @@ from trees import grow, kinds, mask
 
 from blemish.data import categories, open_data
 from blemish.data.eyecandies import KINDS, read_eyecandies
-from blemish.errors import ConfigError, DataError
+from blemish.errors import DataError
 from blemish.images import read_image
 from blemish.scans import Camera, read_scan
 from blemish.sensors import Sensor
@@ -87,7 +87,7 @@ def test_points_in_other_formats_and_what_else_lies_there(tmp_path: Path) -> Non
 def test_depth_needs_a_camera(tmp_path: Path, ending: str) -> None:
     root = rope(tmp_path, "depth", ending)
     said = r"000.* must come with the camera .*--depth .*--focal FX.*--depth-scale.*good.rgb\.$"
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(DataError, match=said):
         open_data(root)
     sensor = Sensor(kind="depth", pattern="../depth/{stem}.*", camera=Camera(focal=(9, 9)))
     data = open_data(root, sensor=sensor)

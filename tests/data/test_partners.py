@@ -48,7 +48,7 @@ def test_points_of_good_parts_and_defects(tmp_path: Path) -> None:
     names = [f"{kind}/{n}" for kind in ("good", "scratch") for n in (1, 2)]
     grow(tmp_path, *(f"{name}.jpg" for name in names), "ground_truth/scratch/1_mask.png")
     grow(tmp_path, *(f"{name}_cloud.tiff" for name in names), "ground_truth/scratch/2_mask.png")
-    with pytest.raises(DataError, match="1_cloud.tiff must have a mask"):
+    with pytest.raises(DataError, match=r"1_cloud\.tiff must have a mask"):
         open_data(tmp_path)  # without a pattern they are photographs
     (tmp_path / "ground_truth/scratch/1_mask.png").unlink()
     (tmp_path / "ground_truth/scratch/2_mask.png").unlink()
@@ -88,7 +88,7 @@ def test_patterns_take_the_place_of_a_layouts_own(tmp_path: Path) -> None:
     ("files", "pattern", "said"),
     [
         (["1.png", "2.png", "1.ply"], "{stem}.ply",
-         r"2\.png must have its points by the pattern '\{stem\}\.ply', but there is no .*2\.ply\. "),
+         r"2\.png must have its points by the pattern '\{stem\}\.ply', but there is no .*2\.ply"),
         (["1.png"], "{stem}.png", r"1\.png must have its points .* no .*1\.png"),
         (["1_rgb.png", "1.ply", "x.png"], "{stem-_rgb}.ply", r"x\.png .* lacks the letters"),
         (["1.png", "1_a.ply", "1_b.ply"], "{stem}_*.ply",
@@ -96,20 +96,13 @@ def test_patterns_take_the_place_of_a_layouts_own(tmp_path: Path) -> None:
         (["1.png", "1.ply", "1.pcd"], "{stem}.*", "has two: .*1.pcd and .*1.ply"),
         (["a/1.png", "b/1.png", "xyz/1.ply"], "../xyz/{stem}.ply",
          r"1\.ply must be the points of one photograph, but is that of .*a.1\.png and .*b.1\.png"),
-        (["a/1.png", "b/1.png"], "../b/{stem}.png", "b.1.png"),
-        (["1.png", "2_1.png"], "*1.png", "every one of 2 is another's"),
+        (["1x.png", "1xx.png"], "{stem-x}*.png", "every one of 2 is another's"),
     ],
 )  # fmt: skip
 def test_what_is_no_pair_is_an_error(
     tmp_path: Path, files: list[str], pattern: str, said: str
 ) -> None:
     grow(tmp_path, *files)
-    if (
-        said == "b.1.png"
-    ):  # the file that is another's partner is no photograph, whatever its folder
-        data = open_data(tmp_path, sensor=points(pattern))
-        assert [s.image.name for s in data.train] == ["1.png"]
-        return
     with pytest.raises(DataError, match=said):
         open_data(tmp_path, sensor=points(pattern))
 
@@ -219,7 +212,7 @@ def test_types_with_points_in_each(tmp_path: Path) -> None:
 
 def test_plain_depth_needs_a_camera_too(tmp_path: Path) -> None:
     grow(tmp_path, "rgb/1.png", "depth/1.png")
-    with pytest.raises(ConfigError, match="--focal"):
+    with pytest.raises(DataError, match="--focal"):
         open_data(tmp_path)
     sensor = depth("../depth/{stem}.*")
     assert open_data(tmp_path, sensor=sensor).train[0].depth == tmp_path / "depth/1.png"

@@ -32,10 +32,9 @@ def open_data(
     partners.attach.
 
     Raises:
-        DataError: nothing is there, it is not a data set, or it holds several of them, or a partner
-            is missing; the message says what to do.
-        ConfigError: a layout of that name is not known, the set has depth and nobody says of which
-            camera, or a name or a pattern of `others` is none.
+        DataError: nothing is there, it is not a data set, or it holds several of them, a partner is
+            missing, or there is depth and nobody says of which camera; the message says what to do.
+        ConfigError: a layout of that name is not known, or a name or a pattern of `others` is none.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +87,7 @@ def _require_layout(layout: str) -> None:
 def _require_camera(data: Dataset) -> None:
     for sample in (*data.train, *data.test):
         if sample.depth and not sample.depth_range and not sample.sensor:
-            raise ConfigError(
+            raise DataError(
                 f"{no_camera(sample)} To use photographs alone, give {sample.image.parent}."
             )
 

@@ -17,7 +17,8 @@ from blemish.data.listing import files_below
 from blemish.data.looks import MaskLook, look, look_at_mask
 from blemish.errors import DataError, ImageError
 from blemish.records import Sample
-from blemish.scans import read_scene
+from blemish.scans import read_scene, scan_files
+from blemish.sensors import Sensor
 from blemish.track import Track, silent
 
 _FOREIGN = (
@@ -40,19 +41,26 @@ class Checkup:
     findings: tuple[Finding, ...]
 
 
-def examine(path: str | Path, layout: str = "auto", *, track: Track = silent) -> Checkup:
-    """Examine one data set.
+def examine(
+    path: str | Path,
+    layout: str = "auto",
+    *,
+    sensor: Sensor | None = None,
+    others: Mapping[str, str] | None = None,
+    track: Track = silent,
+) -> Checkup:
+    """Examine one data set. sensor, others: as of open_data.
 
     A data set that cannot be read as one, because of a mask without its image for example, is a
     finding, too; then nothing else is examined.
 
     Raises:
         DataError: the folder is not there, or holds several data sets.
-        ConfigError: a layout of that name is not known.
+        ConfigError: as of open_data.
     """
     root = Path(path)
     try:
-        data = open_data(root, layout)
+        data = open_data(root, layout, sensor=sensor, others=others)
     except DataError as error:
         if not root.is_dir() or _holds_several(root, layout):
             raise
@@ -60,7 +68,7 @@ def examine(path: str | Path, layout: str = "auto", *, track: Track = silent) ->
         broken = Finding(kind="layout", says=str(error), advice=advice, groups=())
         return Checkup(root=root, data=None, images=0, findings=(broken,))
     cases, unreadable = _look_at_all(data, track)
-    found = [*unreadable, *_foreign(root), *checks.files(cases)]
+    found = [*unreadable, *_foreign(root, data), *checks.files(cases)]
     found += [*checks.repeats(cases), *checks.good_parts(cases), *checks.kinds_of_pixels(cases)]
     sizes = {case.look.path: case.look.size for case in cases}
     found += [*_masks(data, sizes, track), *_clouds(data, sizes, track)]
@@ -98,8 +106,10 @@ def _unreadable(bad: dict[Path, str], kind: str, what: str) -> list[Finding]:
     ]
 
 
-def _foreign(root: Path) -> list[Finding]:
-    files = [file for file in files_below(root) if file.suffix.lower() in _FOREIGN]
+def _foreign(root: Path, data: Dataset) -> list[Finding]:
+    used = {file for sample in (*data.train, *data.test) for file in scan_files(sample)}
+    every = (file for file in files_below(root) if file not in used)
+    files = [file for file in every if file.suffix.lower() in _FOREIGN]
     kinds = ", ".join(sorted({file.suffix.lower() for file in files}))
     return checks.one_by_one(
         "formats not read",
@@ -156,16 +166,18 @@ def _mask_finding(
 
 
 def _clouds(data: Dataset, sizes: Sizes, track: Track) -> list[Finding]:
-    samples = [s for s in (*data.train, *data.test) if s.points or s.depth or s.disparity]
+    every = {sample.image: sample for sample in (*data.train, *data.test) if scan_files(sample)}
     bad: dict[Path, str] = {}
     other = []
-    for sample in track(samples, "Looking at clouds", len(samples)):
+    for sample in track(every.values(), "Looking at clouds", len(every)):
+        file = scan_files(sample)[0]
         try:
-            height, width = read_scene(sample).seen.shape
-            if sizes.get(sample.image, (height, width)) != (height, width):
-                other.append((sample.image, sample.points or sample.depth or sample.disparity))
-        except DataError as error:
-            bad[sample.points or sample.depth or sample.image] = str(error)
+            read_scene(sample, sizes.get(sample.image))
+        except ImageError as error:
+            if _can_be_read(sample):
+                other.append((sample.image, file))
+            else:
+                bad[file] = str(error)
     found = _unreadable(bad, "unreadable clouds", "cloud")
     if other:
         found.append(
@@ -174,7 +186,15 @@ def _clouds(data: Dataset, sizes: Sizes, track: Track) -> list[Finding]:
                 says=f"{counted(len(other), 'cloud')} differ from the photograph in size.",
                 advice="Photograph and cloud must lie pixel on pixel. Preprocessed clouds come "
                 "with preprocessed photographs: take both from the same copy.",
-                groups=tuple((image, cloud) for image, cloud in other if cloud),
+                groups=tuple(other),
             )
         )
     return found
+
+
+def _can_be_read(sample: Sample) -> bool:
+    try:
+        read_scene(sample)
+    except ImageError:
+        return False
+    return True

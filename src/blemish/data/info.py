@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,37 @@ from blemish.data.dataset import Dataset
 from blemish.errors import DataError, ImageError
 from blemish.images import read_image
 from blemish.records import Sample
+from blemish.sensors import Sensor
 from blemish.track import Track, silent
 
 _THIRD = ("points", "depth", "disparity", "normals")
 
 
-def describe(path: str | Path, layout: str = "auto", *, track: Track = silent) -> dict[str, Any]:
+def describe(
+    path: str | Path,
+    layout: str = "auto",
+    *,
+    sensor: Sensor | None = None,
+    others: Mapping[str, str] | None = None,
+    track: Track = silent,
+) -> dict[str, Any]:
     """What `blemish data info --json` prints, of one data set or of a folder of several.
 
     One: root, layout, train and test (type → count), masks (type → count), third (what 3D sensors
-    wrote → count), sizes and pixels (each with its count, the most frequent first), unreadable and
-    notes. Every picture is read. Several: root and categories, each with name, path, layout,
-    train and test, or with an error; no picture is read.
+    wrote → count), others (name of further photographs → count), sizes and pixels (each with its
+    count, the most frequent first), unreadable and notes. Every picture is read. Several: root and
+    categories, each with name, path, layout, train and test, or with an error; no picture is read.
+    sensor, others: as of open_data, of one.
 
     Raises:
         DataError: the folder is not there, or cannot be read as a data set.
-        ConfigError: a layout of that name is not known.
+        ConfigError: as of open_data.
     """
     root = Path(path)
     several = categories(root) if layout == "auto" else ()
     if several:
         return {"root": str(root), "categories": [_category(*one) for one in several]}
-    data = open_data(root, layout)
+    data = open_data(root, layout, sensor=sensor, others=others)
     return {"root": str(root), **_counts(data), **_pixels(data, track), "notes": list(data.notes)}
 
 
@@ -55,6 +64,7 @@ def _counts(data: Dataset) -> dict[str, Any]:
         "test": _types(data.test),
         "masks": _types(sample for sample in data.test if sample.mask is not None),
         "third": {name: count for name, count in third.items() if count},
+        "others": dict(Counter(name for one in everything for name, _ in one.others)),
     }
 
 
