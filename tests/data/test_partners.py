@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from trees import grow, kinds
 
 from blemish.data import list_images, open_data
-from blemish.data.partners import attach, sample_of, without_partners
+from blemish.data.partners import attach, partners_of, sample_of
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.images import read_image
 from blemish.records import Sample
@@ -44,28 +44,28 @@ def test_a_plain_folder_with_everything_in_one_place(tmp_path: Path) -> None:
     assert len(data.test) == 3
 
 
-def test_points_of_good_parts_and_defects(tmp_path: Path) -> None:
+def test_points_of_good_parts_and_defects_with_masks(tmp_path: Path) -> None:
     names = [f"{kind}/{n}" for kind in ("good", "scratch") for n in (1, 2)]
-    grow(tmp_path, *(f"{name}.jpg" for name in names), "ground_truth/scratch/1_mask.png")
-    grow(tmp_path, *(f"{name}_cloud.tiff" for name in names), "ground_truth/scratch/2_mask.png")
-    with pytest.raises(DataError, match=r"1_cloud\.tiff must have a mask"):
+    grow(tmp_path, *(f"{name}.jpg" for name in names), *(f"{name}.tiff" for name in names))
+    grow(tmp_path, "ground_truth/scratch/1_mask.png", "ground_truth/scratch/2_mask.png")
+    with pytest.raises(DataError, match="must differ in more than their suffix"):
         open_data(tmp_path)  # without a pattern they are photographs
-    (tmp_path / "ground_truth/scratch/1_mask.png").unlink()
-    (tmp_path / "ground_truth/scratch/2_mask.png").unlink()
-    (tmp_path / "ground_truth/scratch").rmdir()
-    data = open_data(tmp_path, sensor=points("{stem}_*.tiff"))
+    data = open_data(tmp_path, sensor=points("{stem}.tiff"))
     assert (data.layout, kinds(data.test)) == ("types", {"good": 2, "scratch": 2})
-    assert [s.points.name for s in data.test if s.points] == ["1_cloud.tiff", "2_cloud.tiff"] * 2
+    assert [s.points.name for s in data.test if s.points] == ["1.tiff", "2.tiff"] * 2
+    assert [s.mask.name for s in data.test if s.mask] == ["1_mask.png", "2_mask.png"]
 
 
 def test_mvtec_with_clouds_beside_good(tmp_path: Path) -> None:
     grow(tmp_path, "train/good/1.png", "train/xyz/1.tiff", "test/good/2.png", "test/dent/3.png")
     grow(tmp_path, "test/xyz/2.tiff", "test/xyz/3.tiff", "train/more/1.png")
-    before = open_data(tmp_path)
-    data = attach(before, points("../xyz/{stem}.tiff"))
+    before, sensor = open_data(tmp_path), points("../xyz/{stem}.tiff")
+    data = open_data(tmp_path, sensor=sensor)
     assert (data.layout, kinds(data.test)) == ("mvtec", {"dent": 1, "good": 1})
     assert data.test[0].points == tmp_path / "test/xyz/3.tiff"
     assert [note.split(":")[0] for note in data.notes] == [str(tmp_path / "train/more")]
+    attached = attach(before, sensor)
+    assert (attached.train, attached.test) == (data.train, data.test)
     assert kinds(before.test) == {"dent": 1, "good": 1, "xyz": 2}  # as it was
 
 
@@ -96,7 +96,7 @@ def test_patterns_take_the_place_of_a_layouts_own(tmp_path: Path) -> None:
         (["1.png", "1.ply", "1.pcd"], "{stem}.*", "has two: .*1.pcd and .*1.ply"),
         (["a/1.png", "b/1.png", "xyz/1.ply"], "../xyz/{stem}.ply",
          r"1\.ply must be the points of one photograph, but is that of .*a.1\.png and .*b.1\.png"),
-        (["1x.png", "1xx.png"], "{stem-x}*.png", "every one of 2 is another's"),
+        (["1x.png", "1xx.png"], "{stem-x}*.png", "each of 2 images is another's partner"),
     ],
 )  # fmt: skip
 def test_what_is_no_pair_is_an_error(
@@ -133,8 +133,7 @@ def test_what_blemish_writes_is_no_partner(tmp_path: Path) -> None:
     sample = sample_of(tmp_path / "1.png", points("{stem}.*"))
     assert sample.points == tmp_path / "1.cloud.tiff"
     assert list_images(tmp_path) == [tmp_path / "1.cloud.tiff", tmp_path / "1.png"]
-    left = without_partners(list_images(tmp_path), points("{stem}.*"))
-    assert left == [tmp_path / "1.png"]
+    assert partners_of(list_images(tmp_path), points("{stem}.*")) == {tmp_path / "1.cloud.tiff"}
 
 
 # plain folders and single photographs, by convention
@@ -165,6 +164,13 @@ def test_a_photograph_without_its_partners_goes_on(tmp_path: Path) -> None:
     grow(tmp_path, "1a.ply", "1b.ply")
     with pytest.raises(ImageError, match="has two"):
         sample_of(tmp_path / "1.png", points("{stem}*.ply"))
+
+
+def test_a_way_out_of_the_folder_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grow(tmp_path / "set", "good/1.png", "good/1_d.png")
+    monkeypatch.chdir(tmp_path / "set")
+    data = open_data(".", sensor=depth("../../set/good/{stem}_d.png"))
+    assert [str(s.image) for s in data.train] == [str(Path("good/1.png"))]
 
 
 def test_relative_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

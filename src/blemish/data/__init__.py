@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from blemish.data.dataset import Dataset
-from blemish.data.layouts import LAYOUTS, categories_below, recognise
-from blemish.data.listing import list_images, require_folder
-from blemish.data.partners import attach
+from blemish.data.layouts import LAYOUTS, Room, categories_below, recognise
+from blemish.data.listing import images_below, leaving_out, list_images, require_folder
+from blemish.data.partners import attach, partners_of
 from blemish.errors import ConfigError, DataError
 from blemish.scans import no_camera
 from blemish.sensors import Sensor
@@ -52,7 +52,7 @@ def open_data(
     chosen = recognise(root) if layout == "auto" else layout
     for name, room in LAYOUTS.items():
         if name == chosen:
-            data = attach(room.read(root), sensor, others)
+            data = attach(_read(room, root, sensor, others or {}), sensor, others)
             _require_camera(data)
             return data
     raise _several(root)
@@ -82,6 +82,12 @@ def _require_layout(layout: str) -> None:
         near = difflib.get_close_matches(layout, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise ConfigError(f"layout must be one of {', '.join(known)}, but is '{layout}'.{hint}")
+
+
+def _read(room: Room, root: Path, sensor: Sensor | None, others: Mapping[str, str]) -> Dataset:
+    images = images_below(root) if sensor or others else []
+    with leaving_out(partners_of(images, sensor, others)):
+        return room.read(root)
 
 
 def _require_camera(data: Dataset) -> None:

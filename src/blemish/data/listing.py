@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from blemish.errors import DataError
@@ -26,6 +28,21 @@ _RGB, _BESIDE_RGB = "rgb", ("xyz", "disparity", "depth", "gt")
 # Eyecandies: the photograph of a part, of its seventeen files, is the one under this light.
 LIGHT = 4
 _NUMBERED, _PART = re.compile(r"(\d+)_\w+\.\w+"), (f"image_{LIGHT}.png", "depth.png")
+
+
+# Files that the reader at work shall take for no photographs; absolute paths.
+_ASIDE: ContextVar[frozenset[str]] = ContextVar("aside", default=frozenset())
+
+
+@contextmanager
+def leaving_out(files: Iterable[Path]) -> Iterator[None]:
+    """While this lasts nothing in this file lists these files as images: every layout reads its
+    folder as if they were not there."""
+    token = _ASIDE.set(frozenset(_whole(file) for file in files))
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
 
 
 def list_images(path: str | os.PathLike[str]) -> list[Path]:
@@ -192,11 +209,19 @@ def _tree(folder: Path) -> Iterator[Path]:
         waiting += folders_in(part)
 
 
+def _whole(path: Path) -> str:
+    """However a path was written, one name for each place; links are not followed."""
+    return os.path.normpath(path.absolute())
+
+
 def _images(folder: Path, root: Path) -> list[Path]:
+    aside = _ASIDE.get()
     return [
         Path(entry.path)
         for entry in _entries(folder)
-        if _looks_like_image(entry) and _is_inside(entry, root)
+        if _looks_like_image(entry)
+        and _is_inside(entry, root)
+        and not (aside and _whole(Path(entry.path)) in aside)
     ]
 
 

@@ -69,6 +69,8 @@ def attach(
 ) -> Dataset:
     """Gives every sample its partners by pattern; a file that is one is no photograph any more.
 
+    open_data does this, and keeps partners from being taken for photographs without masks before.
+
     sensor: takes the place of the 3D data that the layout found; None leaves them, and gives those
     of plain folders what lies beside them by convention. others: name → pattern of further
     photographs.
@@ -81,19 +83,14 @@ def attach(
     others, listing = others or {}, cache(_names)
     wanted = _wanted(sensor, others)
     images = sorted({sample.image for sample in (*dataset.train, *dataset.test)})
-    found = {image: [_matches(image, one, listing) for one in wanted] for image in images}
-    taken = {file for every in found.values() for files in every for file in files}
+    taken = partners_of(images, sensor, others)
     photographs = [image for image in images if image not in taken]
-    if wanted and not photographs:
-        raise DataError(
-            f"{dataset.root} must hold photographs beside their partners, but every one of"
-            f" {len(images)} is another's by '{wanted[0].pattern}'. Change {wanted[0].option}."
-        )
+    found = {image: [_matches(image, one, listing) for one in wanted] for image in photographs}
     for number, one in enumerate(wanted):
-        _require_own(one, {image: found[image][number] for image in photographs})
+        _require_own(one, {image: files[number] for image, files in found.items()})
     fields = {
-        image: _fields(sensor, others, [files[0] for files in found[image]])
-        for image in photographs
+        image: _fields(sensor, others, [files[0] for files in every])
+        for image, every in found.items()
     }
     if sensor is None and dataset.layout in ("types", "images"):
         for image, beside in _beside(photographs, listing).items():
@@ -102,10 +99,7 @@ def attach(
     def samples(every: Iterable[Sample]) -> tuple[Sample, ...]:
         return tuple(replace(one, **fields[one.image]) for one in every if one.image in fields)
 
-    # A layout remarks on pictures that it does not use; these are used now.
-    used = tuple(f"{folder}: images" for folder in {file.parent for file in taken})
-    notes = tuple(note for note in dataset.notes if not note.startswith(used))
-    return replace(dataset, train=samples(dataset.train), test=samples(dataset.test), notes=notes)
+    return replace(dataset, train=samples(dataset.train), test=samples(dataset.test))
 
 
 def sample_of(
@@ -129,16 +123,23 @@ def sample_of(
     return Sample(image=image, split="test", defect_type="good", **fields)
 
 
-def without_partners(
+def partners_of(
     images: Iterable[Path],
     sensor: Sensor | None = None,
     others: Mapping[str, str] | None = None,
-) -> list[Path]:
-    """The images that are no other's partner by pattern, in their order. Raises ConfigError."""
-    listing = cache(_names)
-    wanted, every = _wanted(sensor, others or {}), list(images)
-    taken = {file for one in wanted for image in every for file in _matches(image, one, listing)}
-    return [image for image in every if image not in taken]
+) -> set[Path]:
+    """The files that are some image's partner by pattern.
+
+    Raises DataError if all of them are, ConfigError if a name or a pattern of `others` is none.
+    """
+    wanted, listing, every = _wanted(sensor, others or {}), cache(_names), list(images)
+    found = {file for image in every for one in wanted for file in _matches(image, one, listing)}
+    if every and found.issuperset(every):
+        raise DataError(
+            f"{every[0]} must be a photograph or its partner, but by '{wanted[0].pattern}' each of"
+            f" {len(every)} images is another's partner. Change {wanted[0].option}."
+        )
+    return found
 
 
 def _beside(photographs: list[Path], listing: Listing) -> dict[Path, dict[str, Any]]:
