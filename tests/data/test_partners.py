@@ -176,8 +176,8 @@ def test_a_way_out_of_the_folder_and_back(tmp_path: Path, monkeypatch: pytest.Mo
 def test_relative_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grow(tmp_path, "rgb/1.png", "xyz/1.tiff")
     monkeypatch.chdir(tmp_path / "rgb")
-    assert sample_of(Path("1.png")).points is None  # its folder's name is not told
-    assert sample_of(Path("1.png"), points("../xyz/{stem}.*")).points == Path("../xyz/1.tiff")
+    for sensor in (None, points("../xyz/{stem}.*")):
+        assert sample_of(Path("1.png"), sensor).points == Path("../xyz/1.tiff")
     monkeypatch.chdir(tmp_path)
     assert sample_of(Path("rgb/1.png")).points == Path("xyz/1.tiff")
 
@@ -224,18 +224,41 @@ def test_plain_depth_needs_a_camera_too(tmp_path: Path) -> None:
     assert open_data(tmp_path, sensor=sensor).train[0].depth == tmp_path / "depth/1.png"
 
 
-NAMES = st.text("ab1_-. é", min_size=1, max_size=6).filter(lambda name: name.strip(". ") == name)
+NAMES = st.text("abA1_-. é", min_size=1, max_size=6).filter(lambda name: name.strip(". ") == name)
 
 
-@given(stems=st.sets(NAMES, min_size=1, max_size=5), ending=st.sampled_from(["_d", ".d", "-"]))
+@given(
+    stems=st.sets(NAMES, min_size=1, max_size=5),
+    ending=st.sampled_from(["_d.npy", ".D.npy", "-", "_.Npy"]),
+    form=st.sampled_from(["NFC", "NFD"]),
+    loud=st.booleans(),
+)
 def test_every_photograph_finds_its_own(
-    tmp_path_factory: pytest.TempPathFactory, stems: set[str], ending: str
+    tmp_path_factory: pytest.TempPathFactory, stems: set[str], ending: str, form: Any, loud: bool
 ) -> None:
     root = tmp_path_factory.mktemp("set")
-    grow(root, *(f"rgb/{stem}.png" for stem in stems), *(f"d/{s}{ending}.npy" for s in stems))
-    data = open_data(root / "rgb", sensor=points(f"../d/{{stem}}{ending}.npy"))
+    base, dot, suffix = ending.rpartition(".")
+    written = base + dot + suffix.upper() if loud and dot else ending
+    names = {stem: unicodedata.normalize(form, stem + written) for stem in stems}
+    grow(root, *(f"rgb/{stem}.png" for stem in stems), *(f"d/{name}" for name in names.values()))
+    data = open_data(root / "rgb", sensor=points(f"../d/{{stem}}{ending}"))
     found = {sample.image.stem: sample.points for sample in data.train}
-    assert found == {stem: root / f"d/{stem}{ending}.npy" for stem in stems}
+    assert found == {stem: root / "d" / name for stem, name in names.items()}
+
+
+@given(
+    stem=NAMES, start=st.sampled_from(["", "A_", "x."]), end=st.sampled_from(["", "_Z", ".Ply"]),
+    middle=st.text("aB.1", max_size=3),
+)  # fmt: skip
+def test_a_star_stands_for_anything(
+    tmp_path_factory: pytest.TempPathFactory, stem: str, start: str, end: str, middle: str
+) -> None:
+    root = tmp_path_factory.mktemp("set")
+    image = root / "rgb" / f"{stem}.png"
+    name = f"{start}{stem}{middle}{end}"
+    grow(root, f"rgb/{stem}.png", f"d/{name}", "d/B.ply")
+    sample = sample_of(image, points(f"../d/{start}{{stem}}*{end}"))
+    assert sample.points == root / "d" / name
 
 
 def test_real_road() -> None:

@@ -22,7 +22,7 @@ from blemish.data.dataset import Dataset
 from blemish.data.listing import is_ours
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.images import IMAGE_SUFFIXES
-from blemish.patterns import place, require_pattern
+from blemish.patterns import Place, place, require_pattern
 from blemish.records import Sample
 from blemish.scans import DEPTH_SUFFIXES, POINT_SUFFIXES
 from blemish.sensors import Kind, Sensor
@@ -161,7 +161,7 @@ def by_convention(image: Path, listing: Listing | None = None) -> dict[str, Any]
 
     Raises ImageError if two files could be the same partner.
     """
-    if image.parent.name == "rgb":
+    if image.absolute().parent.name == "rgb":
         for folder, kind in _FOLDERS.items():
             one = _wanted_of(kind, f"../{folder}/{{stem}}.*")
             if file := _only(image, one, _matches(image, one, listing or _names)):
@@ -218,9 +218,20 @@ def _names(folder: Path) -> Names:
 
 
 def _key(name: str) -> str:
-    """One system writes "é" as one code point, another as two; suffixes are in either case."""
-    base, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
-    return base + dot + suffix.lower()
+    # One system writes "é" as one code point, another as two.
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _fits(name: str, there: Place) -> bool:
+    """Whether a name is one that the place asks for; its suffix may be in either case."""
+    whole, start, end = (unicodedata.normalize("NFC", t) for t in (name, there.start, there.end))
+    if len(whole) < len(start + end) or not (there.open or len(whole) == len(start + end)):
+        return False
+    suffix = whole.rfind(".") + 1 or len(whole)  # where it begins
+    before = max(suffix - len(whole) + len(end), 0)  # letters of the end that come before it
+    wanted = start[:suffix] + start[suffix:].lower(), end[:before] + end[before:].lower()
+    lowered = whole[:suffix] + whole[suffix:].lower()
+    return lowered.startswith(wanted[0]) and lowered.endswith(wanted[1])
 
 
 def _matches(image: Path, one: _Wanted, listing: Listing) -> list[Path]:
@@ -231,17 +242,13 @@ def _matches(image: Path, one: _Wanted, listing: Listing) -> list[Path]:
     exact = there.folder / f"{there.start}{there.end}"
     if not there.open and exact.is_file():  # without reading a folder that may hold a million
         return [] if exact == image else [exact]
-    start, _, end = _key(f"{there.start}\0{there.end}").partition("\0")
-    if not there.open:
-        start, end = start + end, ""
-    names = listing(there.folder)
-    files = []
-    for key, name in names[bisect_left(names, (start,)) :]:
+    names, start, files = listing(there.folder), _key(there.start), []
+    for at in range(bisect_left(names, (start,)), len(names)):
+        key, name = names[at]
         if not key.startswith(start):
             break
-        whole = key == start if not there.open else len(key) >= len(start + end)
         file = there.folder / name
-        if whole and key.endswith(end) and file != image and file.is_file():
+        if _fits(name, there) and file != image and file.is_file():
             files.append(file)
     readable = [file for file in files if file.suffix.lower() in one.suffixes]
     return readable or files
