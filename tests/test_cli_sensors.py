@@ -50,9 +50,9 @@ def test_options_make_a_sensor(options: dict[str, Any], expected: Sensor | None)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"points": P, "depth": P}, "one of --points, --depth and --disparity must say .* are 2"),
-        ({"focal": "1"}, "--focal speak of, but there is none.*--points '../xyz"),
-        ({"background": True}, "--drop-background speak of, but there is none"),
+        ({"points": P, "depth": P}, "3D data must come with one of .*, but 2 of them are given"),
+        ({"focal": "1"}, "--focal must come with one of .*but none of .*--points '../xyz"),
+        ({"background": True}, "--drop-background must come with one of"),
         ({"points": "x.ply"}, r"\(--points\) must be a path"),
         ({"depth": P}, "of depth must have a camera .*--focal FX"),
         ({"depth": P, "focal": "x"}, "--focal must be 1 or 2 finite numbers.* but is 'x'"),

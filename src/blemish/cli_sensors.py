@@ -78,10 +78,9 @@ def parse_sensor(
         return None
     if len(given) != 1:
         raise ConfigError(
-            "one of --points, --depth and --disparity must say where the 3D data lie that"
-            f" {', '.join(told) or 'you mean'} speak of, but there"
-            f" {'are ' + str(len(given)) if given else 'is none'}. Give one, for example --points"
-            " '../xyz/{stem}.*', where MVTec 3D-AD has them."
+            f"{', '.join(told) or '3D data'} must come with one of --points, --depth and"
+            f" --disparity, but {len(given) or 'none'} of them {'are' if given else 'is'} given."
+            " Give one, for example --points '../xyz/{stem}.*', where MVTec 3D-AD has them."
         )
     if centre is not None and focal is None:
         raise ConfigError(

@@ -126,9 +126,10 @@ def read_scan(
     usual = Background()
     if pitch(scan) > usual.gap:
         raise ImageError(
-            f"'{scan_files(sample)[0]}' must be in metres for its background to be taken out, but"
-            f" its neighbouring points are {pitch(scan):.3g} apart. Tell --depth-scale 0.001 for"
-            " millimetres, or leave the background in (--keep-background)."
+            f"'{scan_files(sample)[0]}' must be in metres with neighbouring points at most"
+            f" {usual.gap} apart for its background to be taken out, but they are"
+            f" {pitch(scan):.3g} apart. Tell --depth-scale 0.001 for millimetres, or leave the"
+            " background in (--keep-background)."
         )
     return without_background(scan, usual) if masks is None else kept_part(scan, masks, usual)
 

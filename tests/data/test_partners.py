@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from trees import grow, kinds
 
 from blemish.data import list_images, open_data
-from blemish.data.partners import attach, partners_of, sample_of
-from blemish.errors import ConfigError, DataError, ImageError
+from blemish.data.partners import attach, others_from_json, partners_of, sample_of
+from blemish.errors import ArtifactError, ConfigError, DataError, ImageError
 from blemish.images import read_image
 from blemish.records import Sample
 from blemish.scans import Camera, read_scan, scan_files
@@ -116,6 +117,15 @@ def test_others_are_named_in_errors(tmp_path: Path) -> None:
             open_data(tmp_path, others=wrong)
         with pytest.raises(ConfigError):
             sample_of(tmp_path / "1.png", others=wrong)
+
+
+def test_further_photographs_of_a_model() -> None:
+    for good in ({}, {"ir": "../ir/{stem}.png", "b": "{stem}_b.*"}):
+        assert others_from_json(json.loads(json.dumps(good))) == good
+    named = ({"image": "{stem}b"}, {"": "{stem}b"}, {3: "{stem}b"})
+    for wrong in (None, [], "ir", {"ir": 3}, {"ir": None}, {"ir": "/x/{stem}"}, *named):
+        with pytest.raises(ArtifactError, match="a model's further photographs must be"):
+            others_from_json(wrong)
 
 
 def test_names_are_compared_as_people_read_them(tmp_path: Path) -> None:

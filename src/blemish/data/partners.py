@@ -20,7 +20,7 @@ from typing import Any
 
 from blemish.data.dataset import Dataset
 from blemish.data.listing import is_ours
-from blemish.errors import ConfigError, DataError, ImageError
+from blemish.errors import ArtifactError, ConfigError, DataError, ImageError
 from blemish.images import IMAGE_SUFFIXES
 from blemish.patterns import Place, place, require_pattern
 from blemish.records import Sample
@@ -62,6 +62,19 @@ def require_others(others: Mapping[str, str]) -> None:
                 f" or _, and not image or points, but is {name[:50]!r}. Choose another."
             )
         require_pattern(pattern, f"the pattern of photographs {name!r} (--other)")
+
+
+def others_from_json(stored: object) -> dict[str, str]:
+    """The patterns of further photographs that a model keeps. Raises ArtifactError on others."""
+    named = dict(stored) if isinstance(stored, dict) else {"": ""}
+    try:
+        require_others({str(name): pattern for name, pattern in named.items()})
+    except ConfigError as error:
+        raise ArtifactError(
+            f"a model's further photographs must be names and patterns as blemish fit writes them,"
+            f" but are {str(stored)[:200]} ({error}). Copy the model again, or fit again."
+        ) from error
+    return named
 
 
 def attach(
