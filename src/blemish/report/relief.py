@@ -41,8 +41,10 @@ def relief(scan: Scan) -> RGB:
     """
     if not scan.seen.any():
         return _painted(np.zeros(scan.seen.shape, np.float32), scan.seen)
-    height = np.ascontiguousarray(upright(scan)[..., 2])
-    least = _ROUNDING * float(np.abs(scan.points).max())
+    height = upright(scan)[..., 2].copy()
+    rounding = _ROUNDING * (float(np.abs(scan.points).max()) or 1.0)
+    high = max(float(np.abs(height).max()), rounding)
+    height, least = height / np.float32(high), rounding / high
     across, down = _drawn(_by_size(height, scan.seen), least)
     steep = np.sqrt(1 + across * across + down * down)
     facing = (LIGHT[2] - LIGHT[0] * across - LIGHT[1] * down) / (LIGHT[2] * steep)
