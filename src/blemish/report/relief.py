@@ -38,6 +38,9 @@ def relief(scan: Scan) -> RGB:
     overall slope is taken out. Slopes are parted by size (1, 2, 4 … px) and each size is drawn with
     the contrast that its own spread asks for, so that a dent of a few times the sensor's noise is
     seen on a high part. Low places are also a little darker than what lies around them.
+
+    >>> relief(Scan(points=np.ones((1, 2, 3), np.float32), seen=np.array([[True, False]]))).tolist()
+    [[[158, 158, 158], [118, 140, 172]]]
     """
     if not scan.seen.any():
         return _painted(np.zeros(scan.seen.shape, np.float32), scan.seen)
@@ -60,7 +63,7 @@ def upright(scan: Scan) -> Cloud:
     and y are column and row themselves, as of disparity, z rises towards the viewer as it is.
     """
     right, down = (_usual_step(scan, axis) for axis in (1, 0))
-    if _on_pixels(scan):
+    if on_pixels(scan):
         axes = np.array([[1, 0, 0], [0, -1, 0], [-right[2], -down[2], 1]])
     else:
         normal = np.cross(down, right)
@@ -77,7 +80,7 @@ def upright(scan: Scan) -> Cloud:
     return placed
 
 
-def _on_pixels(scan: Scan) -> bool:
+def on_pixels(scan: Scan) -> bool:
     rows, columns = np.indices(scan.seen.shape, np.float32)
     x, y, _ = np.moveaxis(scan.points, 2, 0)
     return bool(scan.seen.any() and ((x == columns) & (y == rows))[scan.seen].all())
@@ -110,7 +113,7 @@ def _by_size(height: Field, seen: Mask) -> list[tuple[Field, Field, Mask]]:
         across, down = _slopes(height, weight)
         sizes.append((across / 2**scale, down / 2**scale, weight > 0))
         half = ((height.shape[1] + 1) // 2, (height.shape[0] + 1) // 2)
-        height, weight = _means(height, weight, half)
+        height, weight = means(height, weight, half)
     larger = [*((x, y) for x, y, _ in sizes[1:]), _NO_SLOPE]
     return [
         (x - _resized(coarse[0], x), y - _resized(coarse[1], y), known)
@@ -163,13 +166,13 @@ def _above(height: Field, seen: Mask, least: float) -> Field:
     coarse = max(1, int(reach / 4))  # surroundings need no finer grid
     size = (-(-seen.shape[1] // coarse), -(-seen.shape[0] // coarse))
     weight = seen.astype(np.float32)
-    around = _blurred(*_means(height, weight, size), reach / coarse)
+    around = _blurred(*means(height, weight, size), reach / coarse)
     above = _blurred(height, weight, grain) - _resized(around, height)
     unit = 2 * max(least, float(np.quantile(_some(np.abs(above), seen), USUAL)))
     return np.asarray(above / np.sqrt(unit * unit + above * above), np.float32)
 
 
-def _means(height: Field, weight: Field, size: tuple[int, int]) -> tuple[Field, Field]:
+def means(height: Field, weight: Field, size: tuple[int, int]) -> tuple[Field, Field]:
     """On a coarser grid of (w, h) pixels: the mean height of what was seen, and how much was."""
     total, share = (
         np.asarray(cv2.resize(field, size, interpolation=cv2.INTER_AREA), np.float32)

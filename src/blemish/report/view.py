@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from blemish.errors import DataError
-from blemish.records import Pixels, Prediction
+from blemish.records import Mask, Pixels, Prediction
 from blemish.report.overlay import RGB, captioned, paint
 from blemish.report.relief import relief
 from blemish.scans import Scan
 
-GAP: tuple[int, int, int] = (24, 27, 31)  # RGB, between the two
+GAP = (24, 27, 31)  # RGB, between the two
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """One part to be shown.
+
+    pixels: (H, W, C), the photograph as it was read. prediction: with a map of the same (H, W).
+    levels: the calibration's (extent, seed), as for overlay.paint. mask: (H, W), what a person
+    marked; None if nobody did. scan: of the same (H, W); None for parts without one.
+    """
+
+    pixels: Pixels
+    prediction: Prediction
+    levels: tuple[float, float]
+    mask: Mask | None = None
+    scan: Scan | None = None
 
 
 def draw_pair(
