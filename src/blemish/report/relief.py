@@ -22,12 +22,13 @@ LIGHT = (-0.5, -0.5, 0.7071)  # from where it comes: x right, y down, z towards 
 SHADOW = 0.25  # how softly light ends on what faces away from it
 STRENGTH = (0.25, 0.33, 0.33, 0.33, 0.28, 0.22)  # of slopes over 1, 2, 4 … px, where they are usual
 USUAL = 0.8  # quantile of the slopes of one size
-EVEN = 0.75  # 1 draws slopes of all sizes alike, 0 as they are
-MOST = 3.0  # usual slopes: unusual ones are drawn at most so steep
-DEPTH = 0.3  # how much darker than its surroundings a low place is
+NEAR = 0.65  # how far what is usual is told by the surroundings; the rest by the whole scan
+MOST = 3.0  # usual slopes: unusual ones of one size are drawn at most so steep
+STEEPEST = 1.3  # slope that nothing is drawn steeper than
+DEPTH = 0.18  # how much darker than its surroundings a low place is
 AROUND = 1 / 6  # of the shorter side: what counts as surroundings
 _SAMPLES = 10_000  # points that a quantile or a median is taken of
-_ROUNDING = 2.0**-20  # of the largest coordinate: less than that is not told by 32-bit floats
+_ROUNDING = 2.0**-19  # of the largest coordinate: less than that is not told by 32-bit floats
 _NO_SLOPE = (np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
 
 
@@ -82,8 +83,9 @@ def upright(scan: Scan) -> Cloud:
 
 def on_pixels(scan: Scan) -> bool:
     rows, columns = np.indices(scan.seen.shape, np.float32)
-    x, y, _ = np.moveaxis(scan.points, 2, 0)
-    return bool(scan.seen.any() and ((x == columns) & (y == rows))[scan.seen].all())
+    x, y, z = np.moveaxis(scan.points, 2, 0)
+    whole = (x == columns) & (y == rows) & (z == np.rint(z))  # as a 16-bit file has them
+    return bool(scan.seen.any() and whole[scan.seen].all())
 
 
 def _usual_step(scan: Scan, axis: int) -> npt.NDArray[np.float64]:
@@ -144,32 +146,34 @@ def _slopes(height: Field, weight: Field) -> tuple[Field, Field]:
 
 
 def _drawn(sizes: list[tuple[Field, Field, Mask]], least: float) -> tuple[Field, Field]:
-    """Slopes to be lit: those of each size in units of what is usual for it."""
-    steep = [np.hypot(across, down) for across, down, _ in sizes]
-    usual = [
-        max(least, float(np.quantile(_some(each, known), USUAL)))
-        for each, (*_, known) in zip(steep, sizes, strict=True)
-    ]
+    """Slopes to be lit: those of each size in units of what is usual for it here and elsewhere."""
     across, down = _NO_SLOPE
-    for (x, y, _), size, own, strength in reversed(
-        list(zip(sizes, steep, usual, STRENGTH, strict=True))
-    ):
-        unit = own**EVEN * max(usual) ** (1 - EVEN)
-        drawn: Field = np.asarray(strength / np.sqrt(unit**2 + (size / MOST) ** 2), np.float32)
+    for (x, y, known), strength in reversed(list(zip(sizes, STRENGTH, strict=True))):
+        steep = np.maximum(np.hypot(x, y), least)
+        whole = float(np.quantile(_some(steep, known), USUAL))
+        # The mean of logarithms is not drowned by a wall; USUAL of noise is about twice as much.
+        around = _around(np.log(steep), known.astype(np.float32))
+        unit = (2 * np.exp(around)) ** NEAR * whole ** (1 - NEAR)
+        drawn: Field = np.asarray(strength / np.hypot(unit, steep / MOST), np.float32)
         across, down = _resized(across, x) + x * drawn, _resized(down, y) + y * drawn
-    return across, down
+    most: Field = np.asarray(np.hypot(1, np.hypot(across, down) / STEEPEST), np.float32)
+    return across / most, down / most
 
 
 def _above(height: Field, seen: Mask, least: float) -> Field:
     """-1 … 1: how far each place lies above its surroundings, by how far is usual."""
-    reach, grain = AROUND * min(seen.shape), min(seen.shape) / 200
-    coarse = max(1, int(reach / 4))  # surroundings need no finer grid
-    size = (-(-seen.shape[1] // coarse), -(-seen.shape[0] // coarse))
     weight = seen.astype(np.float32)
-    around = _blurred(*means(height, weight, size), reach / coarse)
-    above = _blurred(height, weight, grain) - _resized(around, height)
+    above = _blurred(height, weight, min(seen.shape) / 200) - _around(height, weight)
     unit = 2 * max(least, float(np.quantile(_some(np.abs(above), seen), USUAL)))
     return np.asarray(above / np.sqrt(unit * unit + above * above), np.float32)
+
+
+def _around(height: Field, weight: Field) -> Field:
+    """The mean of the surroundings."""
+    reach = AROUND * min(height.shape)
+    coarse = max(1, int(reach / 4))  # surroundings need no finer grid
+    size = (-(-height.shape[1] // coarse), -(-height.shape[0] // coarse))
+    return _resized(_blurred(*means(height, weight, size), reach / coarse), height)
 
 
 def means(height: Field, weight: Field, size: tuple[int, int]) -> tuple[Field, Field]:
