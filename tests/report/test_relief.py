@@ -7,16 +7,16 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 import pytest
-from conftest import shared_data
 from hypothesis import given
 from hypothesis import strategies as st
-from scenes import STEP, tilted
 
 from blemish.clouds import read_cloud
 from blemish.data import open_data
 from blemish.report.overlay import RGB
 from blemish.report.relief import GROUND, HOLE, relief, upright
 from blemish.scans import Scan, scan_of
+from conftest import shared_data
+from scenes import STEP, tilted
 
 SIZE = (96, 120)
 Field = npt.NDArray[np.float64]

@@ -28,11 +28,15 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def small_jpeg(picture: RGB, largest: tuple[int, int]) -> bytes:
-    """A picture, (H, W, 3) RGB, as a JPEG of at most `largest` (H, W); never enlarged."""
+def small_jpeg(picture: RGB, largest: tuple[int, int], quality: int = 95) -> bytes:
+    """A picture, (H, W, 3) RGB, as a JPEG of at most `largest` (H, W); never enlarged.
+
+    quality: of JPEG, 1 to 100.
+    """
     size = smaller((picture.shape[0], picture.shape[1]), largest)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
+    how = (cv2.IMWRITE_JPEG_QUALITY, quality)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]), how)
     return data.tobytes()
 
 

@@ -82,6 +82,7 @@ def upright(scan: Scan) -> Cloud:
 
 
 def on_pixels(scan: Scan) -> bool:
+    """Whether x and y are column and row and z is a file's own number, as of disparity."""
     rows, columns = np.indices(scan.seen.shape, np.float32)
     x, y, z = np.moveaxis(scan.points, 2, 0)
     whole = (x == columns) & (y == rows) & (z == np.rint(z))  # as a 16-bit file has them

@@ -23,7 +23,8 @@ from blemish.report.relief import means, on_pixels, upright
 from blemish.scans import Scan
 
 MESH = 160  # points along a mesh's longer side
-TEXTURE = (640, 640)  # largest height and width of a picture on it
+TEXTURE = (512, 512)  # largest height and width of a picture on it
+QUALITY = 85  # of JPEG: a dozen of scenes shall fit on a page
 FLAT = 0.15  # of the picture's width: how high a scan stands whose heights have no unit
 STRAY = 0.001  # share of points, at either end, that may lie far off
 HOLE = 0xFFFF  # a number of the mesh that stands for no point
@@ -66,8 +67,8 @@ def scene(scan: Scan, photograph: RGB, painted: RGB) -> str:
         {
             "size": there.shape,
             "points": base64.b64encode(numbers.tobytes()).decode("ascii"),
-            "photograph": data_uri(small_jpeg(photograph, TEXTURE)),
-            "map": data_uri(small_jpeg(painted, TEXTURE)),
+            "photograph": data_uri(small_jpeg(photograph, TEXTURE, QUALITY)),
+            "map": data_uri(small_jpeg(painted, TEXTURE, QUALITY)),
             "seen": None if shown.all() else _mask_uri(np.asarray(shown)),
         }
     )
