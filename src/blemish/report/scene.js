@@ -109,10 +109,13 @@
   for (const place of document.querySelectorAll(".scene")) {
     const part = JSON.parse(place.querySelector("script").textContent), fold = place.closest("details");
     let close = null;
-    fold.addEventListener("toggle", () => {
-      if (!fold.open) { if (close) close(); close = null; return; }
+    const turn = () => {
+      if (!fold.open && close) { close(); close = null; }
+      if (!fold.open || close) return;
       try { close = show(place, part); }
       catch (error) { place.textContent = "This browser cannot draw in 3D: " + error.message; }
-    });
+    };
+    fold.addEventListener("toggle", turn);
+    turn();
   }
 })();
