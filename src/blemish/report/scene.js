@@ -67,6 +67,8 @@
     controls.maxPolarAngle = 1.55;
     controls.minDistance = 0.2;
     controls.maxDistance = 6;
+    controls.target.set(0, -0.06, 0);  // what is nearer looks larger
+    controls.update();
     controls.saveState();
     controls.addEventListener("change", draw);
     renderer.domElement.addEventListener("dblclick", () => controls.reset());
