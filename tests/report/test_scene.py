@@ -99,9 +99,11 @@ def test_disparity_gets_a_height_that_can_be_seen() -> None:
 def test_a_stray_point_does_not_make_the_rest_small() -> None:
     scan = ball(101, 0.06)
     points = scan.points.copy()
-    points[50, 52, 2] = 40
+    points[50, 52] = (-30, 20, 40)
+    before, _ = mesh(told(scan))
     strayed, there = mesh(told(scan_of(points, scan.seen)))
-    assert np.ptp(strayed[there][:, 2]) < 1
+    assert np.ptp(strayed[there], axis=0).max() < 3 * np.ptp(before[there], axis=0).max()
+    assert np.ptp(strayed[20, 20:80, 0]) > 0.3 * np.ptp(before[20, 20:80, 0])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (2, 2)])

@@ -78,12 +78,11 @@ def _mesh(scan: Scan) -> tuple[Cloud, Mask]:
     """Points as the viewer has them before him on a coarser grid, and where there are any."""
     points, weight = upright(scan), scan.seen.astype(np.float32)
     if scan.seen.any():
-        heights = points[..., 2]
-        low, high = np.quantile(heights[scan.seen], (STRAY, 1 - STRAY))
+        low, high = np.quantile(points[scan.seen], (STRAY, 1 - STRAY), axis=0).astype(np.float32)
         reach = high - low  # a stray point must not make the rest small
-        np.clip(heights, low - reach, high + reach, out=heights)
-        if on_pixels(scan) and reach > 0:
-            heights *= FLAT * max(scan.seen.shape) / reach
+        points = np.clip(points, low - reach, high + reach)
+        if on_pixels(scan) and reach[2] > 0:
+            points[..., 2] *= FLAT * max(scan.seen.shape) / reach[2]
     size = smaller((weight.shape[0], weight.shape[1]), (MESH, MESH))
     thin = [means(points[..., axis], weight, size) for axis in range(3)]
     return np.stack([field for field, _ in thin], axis=2), np.asarray(thin[0][1] > 0.05)
