@@ -32,6 +32,7 @@ HEAVY = ("torch", "torchvision", "timm", "onnx", "safetensors", "platformdirs")
 LIGHT_ROOMS = (
     "blemish", "blemish.runtime", "blemish.frame", "blemish.metrics", "blemish.metrics.evaluate",
     "blemish.report", "blemish.report.page", "blemish.report.overlay", "blemish.report.text",
+    "blemish.report.relief", "blemish.report.scene", "blemish.report.view",
     "blemish.data", "blemish.data.demo", "blemish.data.doctor", "blemish.clouds", "blemish.cli",
     "blemish.scans", "blemish.geometry", "blemish.background", "blemish.fpfh",
     "blemish.data.demo3d", "blemish.sensors", "blemish.patterns", "blemish.data.partners",

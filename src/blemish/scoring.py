@@ -17,8 +17,9 @@ from blemish.errors import DataError, ImageError
 from blemish.images import decode_image, read_bytes, read_image, read_mask, write_map, write_png
 from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.evaluation import Scored
-from blemish.records import Map, Mask, Pixels, Prediction, Sample
-from blemish.report.overlay import draw_overlay, paint
+from blemish.records import Map, Prediction, Sample
+from blemish.report.overlay import draw_overlay
+from blemish.report.view import View
 from blemish.runtime import Inspector
 from blemish.track import Track, silent
 
@@ -175,11 +176,15 @@ def score_samples(
     return Judged(items=tuple(items), left_out=tuple(left_out), unreadable=unreadable)
 
 
-def view(inspector: Inspector, item: Scored) -> tuple[Pixels, Any, Mask | None]:
-    """The photograph, its overlay and the mask if there is one, for the report."""
+def view(inspector: Inspector, item: Scored) -> View:
+    """The part as the report shows it."""
     pixels = read_image(item.sample.image)
     size = (pixels.shape[0], pixels.shape[1])
-    mask = read_mask(item.sample.mask, size) if item.sample.mask else None
-    prediction = inspector.inspect(pixels)
     calibration = inspector.artifact.calibration
-    return pixels, paint(pixels, prediction, (calibration.extent, calibration.seed)), mask
+    return View(
+        pixels=pixels,
+        prediction=inspector.inspect(pixels),
+        levels=(calibration.extent, calibration.seed),
+        mask=read_mask(item.sample.mask, size) if item.sample.mask else None,
+        scan=None,
+    )

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from blemish.errors import DataError
 from blemish.metrics import FIGURES, Budget, Evaluation, Scored, evaluate
-from blemish.records import Mask, Pixels, Sample
-from blemish.report.overlay import RGB
-from blemish.report.page import write_report
+from blemish.records import Prediction, Sample
+from blemish.report.page import Views, write_report
+from blemish.report.scene import scene_script
+from blemish.report.view import View
+from blemish.scans import scan_of
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 HOSTILE = (
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',
@@ -52,11 +59,30 @@ def scored(kind: str, score: float, *, name: str = "1.png", masked: bool = True)
     return Scored(sample=sample, score=score, map=map, mask=mask if masked else None)
 
 
-def views(item: Scored) -> tuple[Pixels, RGB, Mask | None]:
-    return np.full((30, 40, 1), 90, np.uint8), np.full((30, 40, 3), 120, np.uint8), item.mask
+def views(item: Scored) -> View:
+    seen = Prediction(
+        score=item.score,
+        p_value=0.5,
+        threshold=2.5,
+        verdict="good",
+        map=np.zeros((30, 40), np.float32),
+        regions=(),
+        ms=1.0,
+    )
+    pixels = np.full((30, 40, 1), 90, np.uint8)
+    return View(pixels=pixels, prediction=seen, levels=(3.0, 6.0), mask=item.mask)
 
 
-def report(folder: Path, items: list[Scored], **changes: str) -> tuple[Page, Evaluation]:
+def with_scans(item: Scored) -> View:
+    """Only defective parts have one."""
+    points = np.random.default_rng(0).random((30, 40, 3))
+    scan = scan_of(points, points[..., 0] < 0.9) if item.sample.is_defect else None
+    return dataclasses.replace(views(item), scan=scan)
+
+
+def report(
+    folder: Path, items: list[Scored], views: Views = views, **changes: str
+) -> tuple[Page, Evaluation]:
     evaluation = evaluate(items, threshold=2.5, bootstrap=50)
     path = write_report(
         folder,
@@ -117,7 +143,7 @@ def test_the_worst_cases_come_first_with_their_pictures(tmp_path: Path) -> None:
 def test_pictures_are_made_only_for_those_shown(tmp_path: Path) -> None:
     asked = []
 
-    def counting(item: Scored) -> tuple[Pixels, RGB, Mask | None]:
+    def counting(item: Scored) -> View:
         asked.append(item)
         return views(item)
 
@@ -161,7 +187,73 @@ def test_nothing_is_asked_of_the_network(tmp_path: Path) -> None:
         "http://www.w3.org/1999/xlink",
     }  # names, not links
     assert "@import" not in text
+    assert policy(page) == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert "script" not in page.tags
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def policy(page: Page) -> str:
+    return next(value for name, value in page.attributes if value.startswith("default-src"))
+
+
+def test_parts_with_a_scan_have_a_relief_and_a_scene(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, mixed(), with_scans)
+    assert page.tags.count("img") == 5 * 4 + 4 * 2
+    assert page.text.count("the same in relief") == 5
+    assert page.tags.count("details") == page.text.count("Turn it in 3D") == 5
+    classes = [value for name, value in page.attributes if name == "class"]
+    assert classes.count("scene") == 5
+    assert classes.count("pictures four") == 5
+    assert classes.count("pictures") == 4
+
+
+def test_the_script_is_there_once_and_asks_nothing(tmp_path: Path) -> None:
+    page, _ = report(tmp_path, mixed(), with_scans)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    script = scene_script()
+    assert text.count(script.text) == text.count("three.js authors") == 1
+    assert page.tags.count("script") == 1 + 5  # the others are data
+    kinds = [value for name, value in page.attributes if name == "type"]
+    assert kinds.count("application/json") == 5
+    for name, value in page.attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            assert value.startswith(("data:image/", "#"))
+    # A browser runs this script and no other, and lets it load nothing but what the page carries.
+    assert policy(page) == (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {script.source}"
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_text_beside_a_script(tmp_path: Path, name: str) -> None:
+    items = [scored(name, 4.0, name=name.replace("/", "_")), *mixed()]
+    page, _ = report(tmp_path, items, with_scans, title=name)
+    assert page.tags.count("script") == 1 + 6
+    assert not any(attribute.startswith("on") for attribute, _ in page.attributes)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="CHROMIUM ABSENT: no browser draws the scene")
+def test_a_browser_draws_the_scene(tmp_path: Path) -> None:
+    report(tmp_path, mixed(), with_scans)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    unfolded = text.replace('<details class="turn">', '<details class="turn" open>', 1)
+    # the scene alone, where a picture of the window shows it
+    alone = unfolded.replace("<body>", "<body><style>body > *, figure { display: none }</style>")
+    alone = alone.replace('<section class="headline">', '<section style="display: none">')
+    alone = alone.replace('<article class="case">', '<article style="display: block">', 1)
+    (tmp_path / "alone.html").write_text(alone, encoding="utf-8")
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--use-angle=swiftshader"]
+    command += ["--enable-unsafe-swiftshader", "--virtual-time-budget=8000", "--timeout=60000"]
+    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1000,900"]
+    command += [f"--screenshot={tmp_path / 'seen.png'}", (tmp_path / "alone.html").as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    seen = cv2.imread(str(tmp_path / "seen.png"))
+    assert seen is not None
+    canvas = seen[150:-150, 100:-100].astype(int)
+    drawn = np.abs(canvas - canvas[-1, 0]).max(axis=2) > 40
+    assert 0.1 < drawn.mean() < 0.9  # a surface, and paper around it
 
 
 def test_without_defects(tmp_path: Path) -> None:

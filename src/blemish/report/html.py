@@ -28,19 +28,31 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def small_jpeg(picture: RGB, largest: tuple[int, int]) -> bytes:
-    """A picture, (H, W, 3) RGB, as a JPEG of at most `largest` (H, W); never enlarged."""
-    height, width = picture.shape[:2]
-    scale = min(largest[0] / height, largest[1] / width, 1.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+def small_jpeg(picture: RGB, largest: tuple[int, int], quality: int = 95) -> bytes:
+    """A picture, (H, W, 3) RGB, as a JPEG of at most `largest` (H, W); never enlarged.
+
+    quality: of JPEG, 1 to 100.
+    """
+    size = smaller((picture.shape[0], picture.shape[1]), largest)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]))
+    how = (cv2.IMWRITE_JPEG_QUALITY, quality)
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(small[..., ::-1]), how)
     return data.tobytes()
 
 
-def data_uri(jpeg: bytes) -> str:
-    """A JPEG as a link that carries it."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
+def smaller(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]:
+    """(width, height), as OpenCV has it, of what is shrunk from `size` into `largest`, (H, W) both.
+
+    >>> smaller((100, 400), (200, 200)), smaller((10, 20), (200, 200))
+    ((200, 50), (20, 10))
+    """
+    scale = min(largest[0] / size[0], largest[1] / size[1], 1.0)
+    return max(1, round(size[1] * scale)), max(1, round(size[0] * scale))
+
+
+def data_uri(data: bytes, kind: str = "jpeg") -> str:
+    """A picture as a link that carries it. kind: jpeg or png."""
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")
 
 
 def _percent(rate: float | None) -> str:

@@ -34,12 +34,17 @@ def draw_overlay(image: Pixels, prediction: Prediction, levels: tuple[float, flo
     Arguments and errors as paint. Returns (H + bar, max(W, 136), 3) uint8 RGB: images narrower than
     136 pixels get a margin on the right, so that the words fit.
     """
-    painted = paint(image, prediction, levels)
-    height, width = painted.shape[:2]
+    return captioned(paint(image, prediction, levels), prediction)
+
+
+def captioned(picture: RGB, prediction: Prediction, note: str = "") -> RGB:
+    """A painted (H, W, 3) picture with the bar of draw_overlay below. note: said at its end."""
+    height, width = picture.shape[:2]
     canvas_width = max(width, NARROWEST)
-    bar = _caption(prediction, canvas_width, height)
+    words = [*_words(prediction), *filter(None, [note])]
+    bar = _caption(words, BAR[prediction.verdict], canvas_width, height)
     margin = np.zeros((height, canvas_width - width, 3), np.uint8)
-    return np.concatenate([np.concatenate([painted, margin], axis=1), bar])
+    return np.concatenate([np.concatenate([picture, margin], axis=1), bar])
 
 
 def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) -> RGB:
@@ -104,9 +109,8 @@ def _heat_colours() -> RGB:
     return np.asarray(cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO), np.uint8)[:, 0, ::-1]
 
 
-def _caption(prediction: Prediction, width: int, image_height: int) -> RGB:
+def _caption(words: list[str], colour: Colour, width: int, image_height: int) -> RGB:
     """(bar, width, 3): words in as many lines as they need at a size that can be read."""
-    words = _words(prediction)
     font, gap = cv2.FONT_HERSHEY_SIMPLEX, "   "
     (full, tall), _ = cv2.getTextSize(gap.join(words), font, 1.0, 2)
     # One line across the image, but in letters no higher than 3 % of it.
@@ -118,7 +122,7 @@ def _caption(prediction: Prediction, width: int, image_height: int) -> RGB:
         fits = cv2.getTextSize(longer, font, size, thickness)[0][0] <= 0.97 * width
         lines[-1:] = [longer] if fits else [lines[-1], word]
     step = round(1.8 * tall * size)
-    bar = np.full((step * len(lines) + step // 2, width, 3), BAR[prediction.verdict], np.uint8)
+    bar = np.full((step * len(lines) + step // 2, width, 3), colour, np.uint8)
     for row, line in enumerate(lines, start=1):
         place = (max(2, round(0.015 * width)), step * row)
         cv2.putText(bar, line, place, font, size, (255, 255, 255), thickness, cv2.LINE_AA)

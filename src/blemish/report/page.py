@@ -13,11 +13,13 @@ from blemish.calibrate import upper_rate
 from blemish.images import write_whole
 from blemish.metrics.evaluation import Evaluation, Scored
 from blemish.metrics.sizes import LIMITS
-from blemish.records import Mask, Pixels
 from blemish.report import plots
 from blemish.report.html import data_uri, template
-from blemish.report.overlay import RGB, as_rgb, outline
+from blemish.report.overlay import RGB, as_rgb, outline, paint
+from blemish.report.relief import relief
+from blemish.report.scene import scene, scene_script
 from blemish.report.text import how_measured
+from blemish.report.view import View
 
 SHOWN = 6  # worst cases of either kind
 THUMBNAIL = (560, 480)  # largest height and width of a picture on the page
@@ -44,18 +46,20 @@ BINS = {  # name, words; of sizes.size_bins
     "D4": "largest quarter alone",
 }
 
-Views = Callable[[Scored], tuple[Pixels, RGB, Mask | None]]
+Views = Callable[[Scored], View]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One part on the page. pictures: (caption, data URI)."""
+    """One part on the page. pictures: (caption, data URI). scene: JSON for scene_script's viewer;
+    None for parts without a scan."""
 
     name: str
     kind: str
     score: float
     rejected: bool
     pictures: tuple[tuple[str, str], ...]
+    scene: str | None
 
 
 def write_report(
@@ -71,14 +75,17 @@ def write_report(
     """Writes folder/report.html, whole or not at all, and returns its path.
 
     items: what was evaluated; their maps and masks are not needed any more.
-    views: called for the few parts that are shown; gives the photograph, (H, W, C) as it was read,
-        the same painted, (H, W, 3) uint8 RGB, as by overlay.paint, and the mask if there is one.
+    views: called for the few parts that are shown.
     info: what is to be told about the model, in this order: method, data, versions, guarantee …
     command: command line that makes this report again.
     Raises DataError if it cannot be written, and whatever views raises.
     """
     misses = sorted((i for i in items if i.sample.is_defect), key=lambda i: i.score)[:SHOWN]
     alarms = sorted((i for i in items if not i.sample.is_defect), key=lambda i: -i.score)[:SHOWN]
+    cases = [
+        [_case(item, evaluation.threshold, views) for item in group] for group in (misses, alarms)
+    ]
+    turned = any(case.scene for group in cases for case in group)
     text = template("page.html").render(
         title=title,
         evaluation=evaluation,
@@ -92,8 +99,9 @@ def write_report(
         histogram=plots.histogram(_by_kind(items), evaluation.threshold),
         roc=_roc(evaluation),
         pro=plots.pro(evaluation.pro) if evaluation.pro else None,
-        misses=[_case(item, evaluation.threshold, views) for item in misses],
-        alarms=[_case(item, evaluation.threshold, views) for item in alarms],
+        misses=cases[0],
+        alarms=cases[1],
+        script=scene_script() if turned else None,
         info=info,
         command=command,
     )
@@ -142,18 +150,24 @@ def _by_kind(items: Sequence[Scored]) -> dict[str, list[float]]:
 
 
 def _case(item: Scored, threshold: float, views: Views) -> Case:
-    image, painted, mask = views(item)
-    photograph = as_rgb(image)
-    pictures = [("photograph", photograph), ("what the model sees", painted)]
-    if mask is not None and mask.any():
-        marked = outline(photograph, mask, TRUTH)
+    view = views(item)
+    photograph = as_rgb(view.pixels)
+    painted = paint(view.pixels, view.prediction, view.levels)
+    pictures, turned = [("photograph", photograph), ("what the model sees", painted)], None
+    if view.mask is not None and view.mask.any():
+        marked = outline(photograph, view.mask, TRUTH)
         pictures.insert(1, ("marked by a person", marked))
+    if view.scan is not None:
+        surface = paint(relief(view.scan), view.prediction, view.levels)
+        pictures.append(("the same in relief", surface))
+        turned = scene(view.scan, photograph, surface)
     return Case(
-        name=f"{item.sample.image.parent.name}/{item.sample.image.name}",
+        name=f"{item.sample.defect_type}/{item.sample.image.name}",
         kind=item.sample.defect_type,
         score=item.score,
         rejected=item.score > threshold,
         pictures=tuple((caption, _thumbnail(picture)) for caption, picture in pictures),
+        scene=turned,
     )
 
 
