@@ -61,6 +61,42 @@ def test_parts_are_spared_when_that_is_enough(good: Path, monkeypatch: pytest.Mo
     assert below.artifact.calibration.how == "cross-fitted"
 
 
+def test_one_seed_deals_alike_and_scores_alike(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # That a method learns the same of the same parts is the contract's; this is about the folds.
+    monkeypatch.setattr(parts, "FEW", 5)
+    first, same, other = (fit_folder(good, settings=SMALL, seed=s).artifact for s in (0, 0, 1))
+    assert first.calibration.how == "cross-fitted"
+    assert first.calibration == same.calibration
+    assert first.graph == same.graph
+    assert first.calibration.scores != other.calibration.scores
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "trained", "how", "sizes"),
+    [
+        (12, 0.01, False, "cross-fitted", [1] * 12),  # each is left out by itself
+        (40, 0.9, False, "cross-fitted", [1] * 40),
+        (12, 0.01, True, "cross-fitted", [4] * 3),  # thirds, where a fit takes minutes
+        (40, 0.9, True, "cross-fitted", [14, 13, 13]),
+        (41, 0.5, False, "held out", [8]),  # a fifth
+        (41, 0.5, True, "held out", [8]),
+        (41, 0.01, False, "cross-fitted", [9, 8, 8, 8, 8]),  # 8 parts cannot express 1 %
+        (41, 0.01, True, "cross-fitted", [9, 8, 8, 8, 8]),
+    ],
+)
+def test_parts_are_dealt_out_by_number_rate_and_seed(
+    count: int, rate: float, trained: bool, how: str, sizes: list[int]
+) -> None:
+    first, same, other = (parts.split(count, rate, seed, trained) for seed in (3, 3, 4))
+    assert (first.how, [len(fold) for fold in first.folds]) == (how, sizes)
+    assert first == same
+    assert first != other
+    dealt = sorted(index for fold in first.folds for index in fold)
+    assert len(set(dealt)) == len(dealt)
+    assert set(dealt) <= set(range(count))
+    assert (dealt == list(range(count))) == (how == "cross-fitted")
+
+
 def test_a_cache_that_cannot_be_written_is_named(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
