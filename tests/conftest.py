@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from blemish.data.demo import make_demo
+from blemish.runtime import Inspector
 
 DATA = Path(os.environ.get("BLEMISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
@@ -61,3 +62,11 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny demo set: 12 good parts to fit on, 3 good and 7 defective ones to test."""
     folder = tmp_path_factory.mktemp("demo") / "set"
     return make_demo(folder, train_good=12, test_good=3, per_defect=1)
+
+
+@pytest.fixture(scope="session")
+def model(demo: Path) -> Inspector:
+    """Fitted on the demo set, for whoever needs any model: padim at 64 px, calibrated on all 12."""
+    from blemish.fitting import fit_folder  # torch takes seconds to import
+
+    return fit_folder(demo, settings={"size": 64})
