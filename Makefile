@@ -1,7 +1,11 @@
-# Two commands on a fresh machine: make demo, make test. PYTHON chooses another interpreter.
+# Two commands on a fresh machine: make demo, make test. PYTHON chooses another interpreter,
+# WORKERS how many processes share the tests.
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
+# File by file (tests/conftest.py) in their order: the longest are among the first.
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist=loadscope --no-loadscope-reorder
 
 .PHONY: demo test test-all check bench clean
 
@@ -10,10 +14,10 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/ready-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: $(VENV)/ready-dev
 	$(BIN)/python benchmarks/run.py

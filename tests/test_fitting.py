@@ -23,7 +23,7 @@ from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.fitting import backbone_graph, choose, find_white, fit_folder, writable
 from blemish.methods import METHODS
 from blemish.methods.base import tap_names
-from blemish.runtime import session
+from blemish.runtime import Inspector, session
 
 SMALL = {"size": 64}
 
@@ -41,8 +41,7 @@ def test_three_lines_of_python(good: Path, demo: Path, tmp_path: Path) -> None:
     assert found.verdict in ("good", "defect")
 
 
-def test_few_parts_are_cross_fitted(good: Path) -> None:
-    model = fit_folder(good, settings=SMALL)
+def test_few_parts_are_cross_fitted(model: Inspector) -> None:
     calibration, data = model.artifact.calibration, model.artifact.about["data"]
     assert calibration.how == "cross-fitted"
     assert len(calibration.scores) == 12  # every part has a score
@@ -59,6 +58,42 @@ def test_parts_are_spared_when_that_is_enough(good: Path, monkeypatch: pytest.Mo
     assert (data["fitted"], data["used"]) == (10, 12)
     below = fit_folder(good, settings=SMALL, false_alarms=0.33)
     assert below.artifact.calibration.how == "cross-fitted"
+
+
+def test_one_seed_deals_alike_and_scores_alike(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # That a method learns the same of the same parts is the contract's; this is about the folds.
+    monkeypatch.setattr(parts, "FEW", 5)
+    first, same, other = (fit_folder(good, settings=SMALL, seed=s).artifact for s in (0, 0, 1))
+    assert first.calibration.how == "cross-fitted"
+    assert first.calibration == same.calibration
+    assert first.graph == same.graph
+    assert first.calibration.scores != other.calibration.scores
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "trained", "how", "sizes"),
+    [
+        (12, 0.01, False, "cross-fitted", [1] * 12),  # each is left out by itself
+        (40, 0.9, False, "cross-fitted", [1] * 40),
+        (12, 0.01, True, "cross-fitted", [4] * 3),  # thirds, where a fit takes minutes
+        (40, 0.9, True, "cross-fitted", [14, 13, 13]),
+        (41, 0.5, False, "held out", [8]),  # a fifth
+        (41, 0.5, True, "held out", [8]),
+        (41, 0.01, False, "cross-fitted", [9, 8, 8, 8, 8]),  # 8 parts cannot express 1 %
+        (41, 0.01, True, "cross-fitted", [9, 8, 8, 8, 8]),
+    ],
+)
+def test_parts_are_dealt_out_by_number_rate_and_seed(
+    count: int, rate: float, trained: bool, how: str, sizes: list[int]
+) -> None:
+    first, same, other = (parts.split(count, rate, seed, trained) for seed in (3, 3, 4))
+    assert (first.how, [len(fold) for fold in first.folds]) == (how, sizes)
+    assert first == same
+    assert first != other
+    dealt = sorted(index for fold in first.folds for index in fold)
+    assert len(set(dealt)) == len(dealt)
+    assert set(dealt) <= set(range(count))
+    assert (dealt == list(range(count))) == (how == "cross-fitted")
 
 
 def test_a_cache_that_cannot_be_written_is_named(
@@ -141,17 +176,17 @@ def test_the_manifest_says_where_the_model_came_from(good: Path, tmp_path: Path)
     assert about["versions"]["blemish"] == blemish.__version__
 
 
-def test_nothing_of_this_machine_is_written(good: Path, tmp_path: Path) -> None:
-    written = fit_folder(good, settings=SMALL).save(tmp_path / "p.blemish").read_bytes()
-    for place in (tmp_path, Path.home(), Path.cwd(), cache_folder()):
+def test_nothing_of_this_machine_is_written(model: Inspector, demo: Path, tmp_path: Path) -> None:
+    written = model.save(tmp_path / "p.blemish").read_bytes()
+    for place in (tmp_path, demo.parent, Path.home(), Path.cwd(), cache_folder()):
         assert str(place).encode() not in written or len(place.parts) < 3
 
 
-def test_the_graph_is_one_valid_onnx_model(good: Path) -> None:
-    model = onnx.load_from_string(fit_folder(good, settings=SMALL).artifact.graph)
-    onnx.checker.check_model(model, full_check=True)
-    assert len(model.graph.input) == len(model.graph.output) == 1
-    assert {opset.domain for opset in model.opset_import} <= {"", "ai.onnx"}
+def test_the_graph_is_one_valid_onnx_model(model: Inspector) -> None:
+    graph = onnx.load_from_string(model.artifact.graph)
+    onnx.checker.check_model(graph, full_check=True)
+    assert len(graph.graph.input) == len(graph.graph.output) == 1
+    assert {opset.domain for opset in graph.opset_import} <= {"", "ai.onnx"}
 
 
 def test_unreadable_and_repeated_images_are_told(good: Path) -> None:
@@ -244,7 +279,11 @@ def test_a_model_of_twelve_bit_photographs_sees_their_whole_range(
 # backbone and cache
 
 
-@pytest.mark.parametrize("method", METHODS)
+# Methods of the same taps have the same graph: one of them is enough.
+TAPS = {METHODS[method].presets["embedded"].taps: method for method in METHODS}
+
+
+@pytest.mark.parametrize("method", TAPS.values())
 def test_the_backbone_is_built_once(
     method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ import pytest
 import blemish
 from blemish.data.demo_defects import DEFECTS
 from blemish.errors import BlemishError
-from blemish.fitting import fit_folder
+from blemish.runtime import Inspector
 
 SOURCE = Path(blemish.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -82,8 +82,8 @@ def test_importing_blemish_is_nothing_but_names() -> None:
     assert said.strip() == "[]"
 
 
-def test_no_torch_is_needed_to_inspect(demo: Path, tmp_path: Path) -> None:
-    part = fit_folder(demo, settings={"size": 64}).save(tmp_path / "part.blemish")
+def test_no_torch_is_needed_to_inspect(model: Inspector, demo: Path, tmp_path: Path) -> None:
+    part = model.save(tmp_path / "part.blemish")
     blocked = "; ".join(f"sys.modules[{name!r}] = None" for name in HEAVY)
     said = clean(
         f"import sys; {blocked}; import blemish;"
@@ -106,9 +106,13 @@ def test_fitting_without_torch_names_the_extra(demo: Path) -> None:
 
 
 def test_every_module_can_be_imported_first() -> None:
-    # In one clean process each would cost seconds: fork after the heavy imports instead.
+    # In one clean process each would cost seconds: fork when all but ours is imported instead.
     said = clean(
-        "import os, sys, torch, timm, onnx, cv2, onnxruntime, matplotlib, typer\n"
+        "import os, sys\n"
+        f"for name in {modules()!r}:\n"
+        "    __import__(name)\n"
+        "for name in [one for one in sys.modules if one.partition('.')[0] == 'blemish']:\n"
+        "    del sys.modules[name]\n"
         f"for name in {modules()!r}:\n"
         "    pid = os.fork()\n"
         "    if pid == 0:\n"
@@ -262,10 +266,9 @@ def test_every_error_is_of_the_family() -> None:
 # hops
 
 
-def test_few_hops_from_disk_to_map(demo: Path) -> None:
-    inspector = fit_folder(demo, settings={"size": 64})
+def test_few_hops_from_disk_to_map(model: Inspector, demo: Path) -> None:
     image = demo / "test" / "speck" / "000.jpg"
-    inspector.inspect(image)  # anything imported late is imported now
+    model.inspect(image)  # anything imported late is imported now
     seen: set[tuple[str, str, int]] = set()
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -276,7 +279,7 @@ def test_few_hops_from_disk_to_map(demo: Path) -> None:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        found = inspector.inspect(image)
+        found = model.inspect(image)
     finally:
         sys.setprofile(before)
     assert found.map.shape == (300, 360)

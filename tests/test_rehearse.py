@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from blemish.parts import split
 from blemish.records import Map, Pixels, Sample
 from blemish.rehearse import Rehearsal, prepare
 from blemish.report.text import rehearsal_table
+from blemish.runtime import Inspector
 from blemish.synth import FLAT
 
 FEW = ("scratch", "stain", "missing")  # kinds: enough to tell them apart, and quick
@@ -32,10 +33,17 @@ CALIBRATION = Calibration(
 )
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearse, "FLAT", FEW)
-    monkeypatch.setattr(rehearse, "COUNT", 3)
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearse, "FLAT", FEW)
+        patch.setattr(rehearse, "COUNT", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rehearsed(demo: Path, quick: None) -> Inspector:
+    return blemish.fit(demo, settings={"size": 64}, rehearse=True)
 
 
 @pytest.fixture
@@ -219,23 +227,21 @@ def test_no_part_is_shown_to_a_model_fitted_on_it(
     assert told["all"]["made"] == 9
 
 
-def test_untouched_parts_score_as_in_the_calibration(demo: Path) -> None:
-    model = fit_folder(demo, settings={"size": 64}, rehearse=True)
+def test_untouched_parts_score_as_in_the_calibration(rehearsed: Inspector) -> None:
     # None of them lies above the highest of them, the threshold for so few.
-    assert model.artifact.about["rehearsal"]["good"]["called"] <= 1
+    assert rehearsed.artifact.about["rehearsal"]["good"]["called"] <= 1
 
 
-def test_a_rehearsal_changes_nothing_of_the_model_and_is_kept(demo: Path, tmp_path: Path) -> None:
-    small = {"size": 64}
-    with_one = blemish.fit(demo, settings=small, rehearse=True)
-    again = blemish.fit(demo, settings=small, rehearse=True)
-    without = blemish.fit(demo, settings=small)
-    told = with_one.artifact.about["rehearsal"]
-    assert with_one.artifact.graph == without.artifact.graph
-    assert with_one.artifact.calibration == without.artifact.calibration
-    assert "rehearsal" not in without.artifact.about
+def test_a_rehearsal_changes_nothing_of_the_model_and_is_kept(
+    rehearsed: Inspector, model: Inspector, demo: Path, tmp_path: Path
+) -> None:
+    again = blemish.fit(demo, settings={"size": 64}, rehearse=True)
+    told = rehearsed.artifact.about["rehearsal"]
+    assert rehearsed.artifact.graph == model.artifact.graph
+    assert rehearsed.artifact.calibration == model.artifact.calibration
+    assert "rehearsal" not in model.artifact.about
     assert again.artifact.about["rehearsal"] == told
-    kept = open_artifact(with_one.save(tmp_path / "p.blemish")).about["rehearsal"]
+    kept = open_artifact(rehearsed.save(tmp_path / "p.blemish")).about["rehearsal"]
     assert kept == told == json.loads(json.dumps(told))
 
 
@@ -252,10 +258,10 @@ def test_all_flat_kinds_take_part() -> None:
     assert set(FEW) < set(FLAT)
 
 
-def test_a_rehearsal_that_is_no_table_is_refused(demo: Path, tmp_path: Path) -> None:
+def test_a_rehearsal_that_is_no_table_is_refused(model: Inspector, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    artifact = blemish.fit(demo, settings={"size": 64}).artifact
+    artifact = model.artifact
     odd = replace(artifact, about={**artifact.about, "rehearsal": [1]})
     with pytest.raises(ArtifactError, match="misstates rehearsal"):
         open_artifact(odd.save(tmp_path / "p.blemish"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,10 @@ def jobs(inputs: Sequence[Path], folder: Path | None) -> list[Job]:
 
 def _unused(inside: Path, image: Path, taken: set[str]) -> Path:
     """<stem>; where a.png and a.jpg meet the second keeps its suffix, then they are numbered."""
-    for name in (image.stem, image.name, *(f"{image.name}-{n}" for n in range(2, 10**6))):
-        if (key := str(inside / name).casefold()) not in taken:
-            taken.add(key)
-            return inside / name
-    raise DataError(f"'{image}' must get a name of its own, but a million are taken.")
+    names = chain((image.stem, image.name), (f"{image.name}-{n}" for n in count(2)))
+    name = next(name for name in names if str(inside / name).casefold() not in taken)
+    taken.add(str(inside / name).casefold())
+    return inside / name
 
 
 def inspect_all(inspector: Inspector, todo: Iterable[Job]) -> Iterator[Outcome]:

@@ -76,9 +76,16 @@ def test_a_frozen_net_is_never_trained(weights: Path) -> None:
     assert not any(parameter.requires_grad for parameter in frozen.parameters())
 
 
+@pytest.fixture(scope="module")
+def graph(weights: Path) -> bytes:
+    return frozen_graph(LITE0, (8, 16), (64, 64), weights)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (65, 131), (32, 200)])
-def test_the_graph_of_a_cnn_takes_any_size(weights: Path, size: tuple[int, int]) -> None:
-    run = session(frozen_graph(LITE0, (8, 16), (64, 64), weights))
+def test_the_graph_of_a_cnn_takes_any_size(
+    weights: Path, graph: bytes, size: tuple[int, int]
+) -> None:
+    run = session(graph)
     image = noise(1, 3, *size)
     expected = Frozen(LITE0, (8, 16), (64, 64), weights)(image)
     assert [output.name for output in run.get_outputs()] == ["tap_8", "tap_16"]

@@ -160,15 +160,20 @@ def test_pictures_are_made_only_for_those_shown(tmp_path: Path) -> None:
     assert len(asked) == 12
 
 
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    items = [scored("good", 0.0), scored("x", 4.0), *mixed()]
+    return report(tmp_path_factory.mktemp("harmless"), items)[0]
+
+
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_stay_text(tmp_path: Path, name: str) -> None:
+def test_hostile_names_stay_text(tmp_path: Path, name: str, harmless: Page) -> None:
     file = name.replace("/", "_")
     items = [scored("good", 0.0, name=file), scored(name, 4.0, name=file), *mixed()]
     page, _ = report(tmp_path, items, title=name, backbone=name)
-    plain, _ = report(tmp_path, [scored("good", 0.0), scored("x", 4.0), *mixed()])
     assert "script" not in page.tags
     assert not any(attribute.startswith("on") for attribute, _ in page.attributes)
-    assert page.tags.count("img") == plain.tags.count("img")
+    assert page.tags.count("img") == harmless.tags.count("img")
     shown = name.encode("utf-8", "backslashreplace").decode()
     assert page.text.count(shown) >= 4  # title twice, backbone, table
     assert shown[:21] in "".join(re.findall(r"\S.* \(1\)", page.text))  # histogram
