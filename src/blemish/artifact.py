@@ -12,18 +12,23 @@ import io
 import json
 import math
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from blemish.calibrate import Calibration
+from blemish.data.partners import others_from_json, sample_of
 from blemish.errors import ArtifactError
 from blemish.frame import Frame
 from blemish.images import write_whole
+from blemish.records import Sample
+from blemish.sensors import Sensor
+from blemish.shots import MOST, PHOTOGRAPH, Shot, Sight
 
 FORMAT = 1
 GRAPH, MANIFEST = "graph.onnx", "manifest.json"
 LIMITS = {GRAPH: 2 * 2**30, MANIFEST: 16 * 2**20}  # bytes; ONNX itself ends at 2 GiB
+LARGEST_GRID = 512  # cells along a side, of a scan's description
 LARGEST_SIDE = 2**13  # pixels of a model's input
 EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models give equal files
 
@@ -32,7 +37,11 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # equal models give equal files
 class Artifact:
     """A fitted model: a graph, how to feed it, how to read its scores, where it came from.
 
-    graph: bytes of the ONNX model: (1, 3, h, w) float32 in [0, 1] → (h', w') float32.
+    graph: bytes of the ONNX model: (1, 3, h, w) float32 in [0, 1] → (h', w') float32; of several
+        modalities, what Sight.feed gives.
+    sight: what it is shown of several modalities; None takes a photograph. parted: the calibration
+        of each choice of them but all, by their names with + between. sensor, others: where what
+        belongs to a photograph lies, if a person told; see data/partners.py.
     about: plain JSON on method, preset, config, seed, backbone and all pretrained weights (with
         licences), whether commercial use was asked for, data and versions; on the rehearsal if
         there was one.
@@ -42,6 +51,23 @@ class Artifact:
     frame: Frame
     calibration: Calibration
     about: dict[str, Any]
+    sight: Sight | None = None
+    parted: dict[str, Calibration] = field(default_factory=dict)
+    sensor: Sensor | None = None
+    others: dict[str, str] = field(default_factory=dict)
+
+    def calibration_of(self, shot: Shot) -> tuple[Calibration, tuple[str, ...]]:
+        """The calibration of good parts that came with what this shot has, and what is missing."""
+        if self.sight is None:
+            return self.calibration, ()
+        there = self.sight.there(shot)
+        missing = tuple(name for name in self.sight.modalities if name not in there)
+        return (self.parted["+".join(there)] if missing else self.calibration), missing
+
+    def sample_of(self, image: Path) -> Sample:
+        """A photograph with what belongs to it and the model can use. Raises ImageError."""
+        alone = Sample(image=image, split="test", defect_type="good")
+        return alone if self.sight is None else sample_of(image, self.sensor, self.others)
 
     def save(self, path: str | Path) -> Path:
         """Writes the file whole or not at all; an older file stays until the new one is there.
@@ -62,10 +88,22 @@ class Artifact:
             **self.about,
             "frame": asdict(self.frame),
             "calibration": asdict(self.calibration),
+            **self._several(),
             "members": {GRAPH: member},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         return text.encode(errors="surrogatepass")  # a folder's name may hold bytes of no text
+
+    def _several(self) -> dict[str, Any]:
+        """What the manifest of a model of several modalities says besides."""
+        if self.sight is None:
+            return {}
+        return {
+            "sight": asdict(self.sight),
+            "parted": {choice: asdict(one) for choice, one in self.parted.items()},
+            "sensor": None if self.sensor is None else self.sensor.as_json(),
+            "others": self.others,
+        }
 
 
 def open_artifact(path: str | Path) -> Artifact:
@@ -91,6 +129,7 @@ def open_artifact(path: str | Path) -> Artifact:
             graph=graph,
             frame=_frame(manifest.pop("frame")),
             calibration=_calibration(manifest.pop("calibration")),
+            **_several(manifest),
             about=_about(manifest),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -169,6 +208,33 @@ def _calibration(stored: dict[str, Any]) -> Calibration:
     _require(0 < calibration.false_alarms < 1, "the calibration's false_alarms")
     _require(calibration.how in ("held out", "cross-fitted"), "how it was calibrated")
     return calibration
+
+
+def _several(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What belongs to several modalities, taken out of the manifest; nothing of one."""
+    stored = {name: manifest.pop(name, None) for name in ("sight", "parted", "sensor", "others")}
+    if stored["sight"] is None:
+        return {}
+    sight = _sight(stored["sight"])
+    parted = {choice: _calibration(one) for choice, one in dict(stored["parted"]).items()}
+    _require(set(parted) == {"+".join(one) for one in sight.choices()[1:]}, "its calibrations")
+    return {
+        "sight": sight,
+        "parted": parted,
+        "sensor": None if stored["sensor"] is None else Sensor.from_json(stored["sensor"]),
+        "others": others_from_json(stored["others"]),
+    }
+
+
+def _sight(stored: dict[str, Any]) -> Sight:
+    pictures = tuple(str(name) for name in stored.pop("pictures"))
+    sight = Sight(pictures=pictures, **stored)
+    _require(pictures[:1] == (PHOTOGRAPH,) and len(set(pictures)) == len(pictures), "the pictures")
+    _require(sight.points in ("none", "fpfh", "groups"), "the points")
+    _require(1 < len(sight.modalities) <= MOST, "the modalities")
+    _require(type(sight.grid) is int and 0 < sight.grid <= LARGEST_GRID, "the grid")
+    _require(type(sight.stretch) is float and 0 < sight.stretch < math.inf, "the stretch")
+    return sight
 
 
 def _about(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -113,30 +113,55 @@ def calibrate(
     score_of: map → image score. false_alarms: in (0, 1), share of good parts that may be called
     defective. Raises ConfigError on a rate outside, DataError on no maps or non-finite scores.
     """
-    if not 0 < false_alarms < 1:
-        raise ConfigError(
-            f"false_alarms must be between 0 and 1 (0.01 is 1 %), but is {false_alarms}."
-        )
-    scores, peaks, pixels = [], [], []
+    kept = Calibrator(score_of, false_alarms=false_alarms, how=how)
     for map in maps:
-        scores.append(score_of(map))
-        peaks.append(float(map.max()))
+        kept.add(map)
+    return kept.result()
+
+
+class Calibrator:
+    """Calibration part by part; arguments and errors as of calibrate."""
+
+    def __init__(
+        self,
+        score_of: Callable[[Map], float],
+        *,
+        false_alarms: float,
+        how: Literal["held out", "cross-fitted"],
+    ) -> None:
+        if not 0 < false_alarms < 1:
+            raise ConfigError(
+                f"false_alarms must be between 0 and 1 (0.01 is 1 %), but is {false_alarms}."
+            )
+        self.score_of, self.false_alarms, self.how = score_of, false_alarms, how
+        self._scores: list[float] = []
+        self._peaks: list[float] = []
+        self._pixels: list[Map] = []
+
+    def add(self, map: Map) -> None:
+        """Takes in the native map of one good part."""
+        self._scores.append(self.score_of(map))
+        self._peaks.append(float(map.max()))
         step = max(1, math.isqrt(map.size // THINNED))
-        pixels.append(map[::step, ::step].ravel())
-    if not scores or not np.isfinite([*scores, *peaks]).all():
-        finite = int(np.isfinite(scores).sum())
-        raise DataError(
-            "calibration needs finite scores of at least one good part, but got"
-            f" {len(scores)}, {finite} of them finite."
-            " Look for good images of very unusual size or exposure."
+        self._pixels.append(map[::step, ::step].ravel())
+
+    def result(self) -> Calibration:
+        """What was taken in. Raises DataError on no maps or non-finite scores."""
+        scores, peaks = self._scores, self._peaks
+        if not scores or not np.isfinite([*scores, *peaks]).all():
+            finite = int(np.isfinite(scores).sum())
+            raise DataError(
+                "calibration needs finite scores of at least one good part, but got"
+                f" {len(scores)}, {finite} of them finite."
+                " Look for good images of very unusual size or exposure."
+            )
+        return Calibration(
+            scores=tuple(sorted(scores)),
+            peaks=tuple(sorted(peaks)),
+            extent=float(np.quantile(np.concatenate(self._pixels), 1 - EXTENT_RATE)),
+            false_alarms=self.false_alarms,
+            how=self.how,
         )
-    return Calibration(
-        scores=tuple(sorted(scores)),
-        peaks=tuple(sorted(peaks)),
-        extent=float(np.quantile(np.concatenate(pixels), 1 - EXTENT_RATE)),
-        false_alarms=false_alarms,
-        how=how,
-    )
 
 
 def upper_rate(n: int, spare: int) -> float:

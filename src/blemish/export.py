@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from blemish.errors import ExportError
-from blemish.runtime import session
+from blemish.runtime import entries, session
 
 OPSET = 17
 _IMAGE = "backbone/image"
@@ -57,9 +57,10 @@ def check_parity(net: nn.Module, graph: bytes, feed: dict[str, Tensor]) -> None:
 
 def join(backbone: bytes, head: bytes) -> bytes:
     """One graph: the backbone's taps feed the head's inputs of the same names. A head that takes
-    the image, too, shares the backbone's; one that takes nothing else is the whole graph."""
+    the image, too, shares the backbone's; what else it takes is an input of the graph. One that
+    takes no tap is the whole graph."""
     alone = onnx.load_from_string(head)
-    taps = [entry.name for entry in alone.graph.input if entry.name != "image"]
+    taps = [entry.name for entry in alone.graph.input if entry.name.startswith("tap_")]
     if not taps:
         return head
     first = onnx.compose.add_prefix(onnx.load_from_string(backbone), "backbone/")
@@ -78,16 +79,17 @@ def join(backbone: bytes, head: bytes) -> bytes:
 def check_join(
     graph: bytes,
     head: bytes,
-    image: npt.NDArray[np.float32],
+    shown: dict[str, npt.NDArray[np.float32]],
     feed: dict[str, npt.NDArray[np.float32]],
 ) -> None:
     """Raises ExportError unless the joined graph gives what backbone and head gave in turn.
 
-    image: (1, 3, h, w) model pixels; feed: what the head takes, made of it by the backbone.
+    shown: what the graph takes of a part; feed: what the head takes of it.
     """
     whole = session(graph)
     expected = session(head).run(None, feed)[0]
-    actual = whole.run(None, {whole.get_inputs()[0].name: image})[0]
+    given = {entry: shown[name] for name, entry in entries(whole).items()}
+    actual = whole.run(None, given)[0]
     _compare(expected, actual, "the joined graph must agree with its parts")
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ import onnxruntime as ort
 import torch
 
 from blemish.artifact import Artifact
-from blemish.cache import cache_folder, keep, trim
-from blemish.calibrate import Calibration, calibrate
+from blemish.cache import backgrounds_folder, cache_folder, keep, trim
+from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
 from blemish.errors import ConfigError, DataError, ImageError, WeightsError
 from blemish.export import check_join, check_parity, join, to_onnx
@@ -30,16 +29,21 @@ from blemish.frame import SIXTEEN_BIT_WHITES
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json
-from blemish.nets.features import Features, extract
+from blemish.nets.features import Features, extract, extract_shots
 from blemish.nets.pretrained import BACKBONES, PRETRAINED
 from blemish.nets.weights import carried, file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
 from blemish.records import Map
 from blemish.rehearse import prepare
 from blemish.runtime import Inspector, Scorer, session
+from blemish.sensors import Sensor
 from blemish.settings import configure
+from blemish.shots import read_shot
 from blemish.track import Track, silent
 
+Choice = tuple[str, ...]  # of modalities
+ALL: Choice = ()
+_GRAPHS = 2  # raise it whenever the same weights give another graph
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
@@ -54,6 +58,8 @@ def fit_folder(
     seed: int = 0,
     rehearse: bool = False,
     commercial: bool = False,
+    sensor: Sensor | None = None,
+    others: Mapping[str, str] | None = None,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
@@ -63,16 +69,26 @@ def fit_folder(
     kind, config = choose(method, preset, settings or {})
     if commercial:
         require_cleared(config)
-    dataset = open_data(data, layout)
+    dataset = open_data(data, layout, sensor=sensor, others=others)
     paths = [sample.image for sample in dataset.train]
     for note in dataset.notes:
         warn(note)
     frame = replace(config.frame(), white=find_white(paths))
     (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
-    features, facts = extract(backbone, frame, paths, cache_folder() / "features", track)
+    store = cache_folder() / "features"
+    sight = config.sight(dataset.train) if dataset.train else None
+    if sight is None:
+        features, facts = extract(backbone, frame, paths, store, track)
+    else:
+        features, facts = extract_shots(backbone, frame, sight, dataset.train, store, track)
     good = usable(paths, features, facts, frame, warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
+    if rehearse and sight is not None:
+        raise ConfigError(
+            "a rehearsal must be of photographs alone, but these parts come with"
+            f" {', '.join(sight.modalities)}. Fit without --rehearse."
+        )
     rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
 
     def hear(head: bytes, unseen: GoodParts) -> None:
@@ -80,18 +96,39 @@ def fit_folder(
             graph = join(backbone, head)
             rehearsal.hear(Scorer(graph, frame).score, unseen.paths)
 
-    head, calibration, fitted = learn(
+    head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
     graph = join(backbone, head)
-    first = feed(session(head), good.features, 0)
-    check_join(graph, head, frame.to_model(read_image(good.paths[0])), first)
+    _check(graph, head, good)
     trim(cache_folder())
     about = describe(config, method, preset, seed, commercial)
     about["data"] = summary(data, len(paths), good, fitted)
     if rehearsal is not None:
-        about["rehearsal"] = rehearsal.result(calibration)
-    return Inspector(Artifact(graph=graph, frame=frame, calibration=calibration, about=about))
+        about["rehearsal"] = rehearsal.result(calibrations[ALL])
+    whole, *fewer = calibrations
+    return Inspector(
+        Artifact(
+            graph=graph,
+            frame=frame,
+            calibration=calibrations[whole],
+            about=about,
+            sight=sight,
+            parted={"+".join(choice): calibrations[choice] for choice in fewer},
+            sensor=sensor if sight else None,
+            others=dict(others or {}) if sight else {},
+        )
+    )
+
+
+def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
+    origin = good.features.origin
+    if origin.sight is None:
+        shown = {"image": good.frame.to_model(read_image(good.paths[0]))}
+    else:
+        shot, _ = read_shot(origin.samples[0], backgrounds_folder())
+        shown = origin.sight.feed(good.frame, shot)
+    check_join(graph, head, shown, feed(session(head), good.features, 0))
 
 
 def writable(path: Path) -> None:
@@ -177,7 +214,7 @@ def backbone_graph(config: Config) -> bytes:
         )
     weights = find_weights(config.backbone, config.weights)
     side = config.size if config.backbone.startswith("vit_") else "any"
-    key = f"{file_hash(weights)} {config.backbone} {config.taps} {side}"
+    key = f"{_GRAPHS} {file_hash(weights)} {config.backbone} {config.taps} {side}"
     kept = cache_folder() / "graphs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     if kept.is_file():
         kept.touch()
@@ -199,12 +236,17 @@ def learn(
     seed: int,
     track: Track,
     hear: Callable[[bytes, GoodParts], None],
-) -> tuple[bytes, Calibration, GoodParts]:
-    """Head graph and its calibration, and the parts the head was fitted on: all, or all but those
-    held out.
+) -> tuple[bytes, dict[Choice, Calibration], GoodParts]:
+    """Head graph, its calibration for each choice of modalities, all of them first, and the parts
+    the head was fitted on: all, or all but those held out.
 
     hear: is given the head of each fold's model, and the parts which that model has not seen.
     """
+    sight = good.features.origin.sight
+    kept = {
+        choice: Calibrator(good.frame.score, false_alarms=false_alarms, how=parts.how)
+        for choice in (sight.choices() if sight else (ALL,))
+    }
 
     def rest(fold: list[int]) -> GoodParts:
         return good.part(sorted(set(range(len(good.paths))) - set(fold)))
@@ -212,22 +254,24 @@ def learn(
     def fit(parts: GoodParts) -> bytes:
         return head_graph(kind, config, parts.features, seed=seed, track=track)
 
-    def unseen(head: bytes, fold: list[int]) -> Iterator[Map]:
+    def listen(head: bytes, fold: list[int]) -> None:
         spared = good.part(fold)
         hear(head, spared)
-        return native_maps(head, spared)
+        for choice, calibrator in kept.items():
+            for map in native_maps(head, spared, choice):
+                calibrator.add(map)
 
     if parts.how == "held out":
         (fold,) = parts.folds
         fitted = rest(fold)
         head = fit(fitted)
-        maps = unseen(head, fold)
+        listen(head, fold)
     else:
         fitted, head = good, fit(good)
         # one fold at a time, so that there are never more than two heads in memory
-        maps = chain.from_iterable(unseen(fit(rest(fold)), fold) for fold in parts.folds)
-    calibration = calibrate(maps, good.frame.score, false_alarms=false_alarms, how=parts.how)
-    return head, calibration, fitted
+        for fold in parts.folds:
+            listen(fit(rest(fold)), fold)
+    return head, {choice: one.result() for choice, one in kept.items()}, fitted
 
 
 def head_graph(
@@ -244,28 +288,37 @@ def head_graph(
     return graph
 
 
-def inputs(names: list[str], features: Features, index: int) -> dict[str, npt.NDArray[np.float32]]:
-    """What a head takes of one image: its taps and, by the name of "image", what they are of."""
-    taps = iter(features.batch([index]) if set(names) - {"image"} else ())
+def inputs(
+    names: list[str], features: Features, index: int, choice: Choice = ALL
+) -> dict[str, npt.NDArray[np.float32]]:
+    """What a head takes of one image: its taps and what else was kept of it, by the name of "image"
+    what they are of, and by that of "present" which modalities are chosen; none chooses all."""
+    origin = features.origin
+    kept = iter(features.batch([index]) if set(names) - {"image", "present"} else ())
 
-    def image() -> npt.NDArray[np.float32]:
-        return features.origin.frame.to_model(read_image(features.origin.paths[index]))
+    def given(name: str) -> npt.NDArray[np.float32]:
+        if name == "image":
+            return origin.frame.to_model(read_image(origin.paths[index]))
+        if name == "present" and origin.sight is not None:
+            return origin.sight.present(choice or origin.sight.modalities)
+        one = next(kept)
+        return one[0] if one.ndim == 5 else one  # photographs are the batch
 
-    return {name: image() if name == "image" else next(taps) for name in names}
+    return {name: given(name) for name in names}
 
 
-def native_maps(head: bytes, good: GoodParts) -> Iterator[Map]:
+def native_maps(head: bytes, good: GoodParts, choice: Choice = ALL) -> Iterator[Map]:
     """Maps at the images' own sizes, by the runtime from the features at hand."""
     run = session(head)
     for index, fact in enumerate(good.facts):
-        grid = run.run(None, feed(run, good.features, index))[0]
+        grid = run.run(None, feed(run, good.features, index, choice))[0]
         yield good.frame.to_native(grid, fact.size)
 
 
 def feed(
-    head: ort.InferenceSession, features: Features, index: int
+    head: ort.InferenceSession, features: Features, index: int, choice: Choice = ALL
 ) -> dict[str, npt.NDArray[np.float32]]:
-    return inputs([entry.name for entry in head.get_inputs()], features, index)
+    return inputs([entry.name for entry in head.get_inputs()], features, index, choice)
 
 
 def describe(

@@ -82,6 +82,8 @@ class Prediction:
         or higher, (1 + count) / (n + 1). Small is suspicious.
     map: (H, W) float32 at the image's own size. regions: largest peak first; empty when good.
     ms: milliseconds from the first byte read to the verdict.
+    missing: modalities that the model learnt from and this image came without; the p-value is among
+        good parts that were scored without them, too.
     """
 
     score: float
@@ -91,3 +93,4 @@ class Prediction:
     map: Map
     regions: tuple[Region, ...]
     ms: float
+    missing: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ that could disagree.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.records import Map, Pixels, Prediction
 from blemish.regions import regions
+from blemish.sensors import Scan
+from blemish.shots import PHOTOGRAPH, Shot, Sight, read_points, read_shot
 
 
 def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
@@ -48,24 +51,35 @@ def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
 class Scorer:
     """A graph and how to feed it: scores images, without a verdict. Safe to share between threads.
 
-    graph, frame: as in Artifact. threads: 0 takes one a core. Raises ArtifactError if the graph
-    does not run or does not fit the frame.
+    graph, frame, sight: as in Artifact. threads: 0 takes one a core. Raises ArtifactError if the
+    graph does not run or does not fit the frame.
     """
 
-    def __init__(self, graph: bytes, frame: Frame, *, threads: int = 0) -> None:
-        self.frame = frame
+    def __init__(
+        self, graph: bytes, frame: Frame, sight: Sight | None = None, *, threads: int = 0
+    ) -> None:
+        self.frame, self.sight = frame, sight
         self._session = session(graph, threads=threads)
-        self._input = _input(self._session, frame.size)
+        wanted = _wanted(frame, sight)
+        _require_fits(self._session, wanted)
+        self._entries = entries(self._session)
 
-    def score(self, pixels: Pixels) -> tuple[Map, float]:
-        """(H, W, C) pixels → native (H, W) map and image score, both raw.
+    def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
+        """(H, W, C) pixels, or all that was taken of a part → native (H, W) map and image score,
+        both raw.
 
-        Raises ArtifactError if the graph fails on them.
+        Raises ArtifactError if the graph fails on them, ImageError if nothing is there that it
+        knows.
         """
+        whole = shot if isinstance(shot, Shot) else Shot(pictures={PHOTOGRAPH: shot})
         # One image a run: sums inside the runtime can change with the batch's size.
-        image = self.frame.to_model(pixels)
+        if self.sight is None:
+            given = {"image": self.frame.to_model(_photograph(whole))}
+        else:
+            given = self.sight.feed(self.frame, whole)
+        named = {self._entries[name]: one for name, one in given.items()}
         try:
-            grid = np.asarray(self._session.run(None, {self._input: image})[0])
+            grid = np.asarray(self._session.run(None, named)[0])
         except Exception as error:  # as in session
             raise ArtifactError(
                 f"the graph must run on an image, but ONNX Runtime says: {error}. Fit again."
@@ -75,7 +89,7 @@ class Scorer:
                 "the graph must give a grid of (h', w') finite scores, but gave shape"
                 f" {grid.shape} with {int((~np.isfinite(grid)).sum())} that are not. Fit again."
             )
-        map = self.frame.to_native(grid, (pixels.shape[0], pixels.shape[1]))
+        map = self.frame.to_native(grid, whole.size)
         return map, self.frame.score(map)
 
 
@@ -87,7 +101,7 @@ class Inspector:
 
     def __init__(self, artifact: Artifact, *, threads: int = 0) -> None:
         self.artifact = artifact
-        self._scorer = Scorer(artifact.graph, artifact.frame, threads=threads)
+        self._scorer = Scorer(artifact.graph, artifact.frame, artifact.sight, threads=threads)
 
     @classmethod
     def load(cls, path: str | Path, *, threads: int = 0) -> Inspector:
@@ -98,18 +112,43 @@ class Inspector:
         """Writes the model as a part.blemish file, whole or not at all. Raises DataError."""
         return self.artifact.save(path)
 
-    def inspect(self, image: str | Path | Pixels) -> Prediction:
-        """Verdict on one image: a file, or (H, W) or (H, W, C) uint8 or uint16 pixels in RGB order.
+    def inspect(
+        self,
+        image: str | Path | Pixels | None,
+        *,
+        points: str | Path | Scan | None = None,
+        others: Mapping[str, str | Path | Pixels] | None = None,
+    ) -> Prediction:
+        """Verdict on one part, by its photograph and whatever else the model learnt from.
 
-        Raises ImageError if it cannot be read, ArtifactError if the graph fails on it.
+        image: a file, or (H, W) or (H, W, C) uint8 or uint16 pixels in RGB order; None if the
+            camera gave none. points: a scan, or a file as its sensor wrote it. others: further
+            photographs by name. Of a file, what belongs to it is found where it lay beside the
+            photographs that were learnt from. What is missing is left out of the verdict, which
+            says so.
+
+        Raises ImageError if a file cannot be read or nothing is there that the model knows,
+        ArtifactError if the graph fails.
         """
         start = time.perf_counter()
+        found = Shot()
         if isinstance(image, (str, Path)):
-            pixels = decode_image(read_bytes(image), str(image))
-        else:
-            pixels = _as_pixels(image)
-        map, score = self.score(pixels)
-        calibration = self.artifact.calibration
+            found, _ = read_shot(self.artifact.sample_of(Path(image)))
+        elif image is not None:
+            found = Shot(pictures={PHOTOGRAPH: _as_pixels(image)})
+        told = {name: _pixels(one) for name, one in (others or {}).items()}
+        scan = found.scan if points is None else points
+        if isinstance(scan, (str, Path)):
+            scan = read_points(Path(scan), self.artifact.sensor)
+        return self._predict(Shot(pictures={**found.pictures, **told}, scan=scan), start)
+
+    def inspect_shot(self, shot: Shot) -> Prediction:
+        """Verdict on all that was taken of a part; see inspect."""
+        return self._predict(shot, time.perf_counter())
+
+    def _predict(self, shot: Shot, start: float) -> Prediction:
+        map, score = self.score(shot)
+        calibration, missing = self.artifact.calibration_of(shot)
         defect = score > calibration.threshold
         found = regions(map, calibration.seed, calibration.extent) if defect else ()
         return Prediction(
@@ -120,34 +159,63 @@ class Inspector:
             map=map,
             regions=found,
             ms=(time.perf_counter() - start) * 1000,
+            missing=missing,
         )
 
-    def score(self, pixels: Pixels) -> tuple[Map, float]:
-        """(H, W, C) pixels → native (H, W) map and image score, both raw. Raises ArtifactError."""
-        return self._scorer.score(pixels)
+    def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
+        """Native (H, W) map and image score of pixels or of a shot, both raw. See Scorer.score."""
+        return self._scorer.score(shot)
 
 
-def _input(run: ort.InferenceSession, size: tuple[int, int]) -> str:
-    """Name of the graph's only input. Raises ArtifactError unless it fits the frame."""
-    given = [(one.name, one.type, one.shape) for one in run.get_inputs()]
-    wanted = (1, 3, *size)
-    fits = (
-        len(given) == 1
-        and given[0][1] == "tensor(float)"
-        and len(given[0][2]) == len(wanted)
-        # a name instead of a number takes any size
+def entries(run: ort.InferenceSession) -> dict[str, str]:
+    """What a graph's inputs are called: by the name before parts of it were joined."""
+    return {one.name.rsplit("/", 1)[-1]: one.name for one in run.get_inputs()}
+
+
+def _wanted(frame: Frame, sight: Sight | None) -> dict[str, tuple[int, ...]]:
+    """Shapes of a graph's inputs."""
+    if sight is None:
+        return {"image": (1, 3, *frame.size)}
+    return sight.inputs(frame)
+
+
+def _require_fits(run: ort.InferenceSession, wanted: dict[str, tuple[int, ...]]) -> None:
+    """Raises ArtifactError unless a graph takes what it will be given."""
+    given = {one.name.rsplit("/", 1)[-1]: one for one in run.get_inputs()}
+    # a name instead of a number takes any size; a graph of one input may call it anything
+    if len(given) == len(wanted) == 1:
+        given = dict(zip(wanted, given.values(), strict=True))
+    fits = given.keys() == wanted.keys() and all(
+        one.type == "tensor(float)"
+        and len(one.shape) == len(wanted[name])
         and all(
-            has in (one, None) or isinstance(has, str)
-            for has, one in zip(given[0][2], wanted, strict=True)
+            has in (one_of, None) or isinstance(has, str)
+            for has, one_of in zip(one.shape, wanted[name], strict=True)
         )
+        for name, one in given.items()
     )
     types = [one.type for one in run.get_outputs()]
     if not fits or types[:1] != ["tensor(float)"]:
+        takes = [(one.name, one.type, one.shape) for one in run.get_inputs()]
         raise ArtifactError(
-            f"the graph must take one float image of {wanted} and give float scores, but takes"
-            f" {given} and gives {types}. Fit again."
+            f"the graph must take floats {wanted} and give float scores, but takes {takes} and"
+            f" gives {types}. Fit again."
         )
-    return str(given[0][0])
+
+
+def _photograph(shot: Shot) -> Pixels:
+    if PHOTOGRAPH not in shot.pictures:
+        raise ImageError(
+            "an image must be a photograph for this model, which learnt from nothing else, but none"
+            " is there. Give the photograph."
+        )
+    return shot.pictures[PHOTOGRAPH]
+
+
+def _pixels(image: str | Path | Pixels) -> Pixels:
+    if isinstance(image, (str, Path)):
+        return decode_image(read_bytes(image), str(image))
+    return _as_pixels(image)
 
 
 def _as_pixels(image: Pixels) -> Pixels:

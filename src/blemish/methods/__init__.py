@@ -5,6 +5,7 @@ from __future__ import annotations
 from blemish.methods.base import Method
 from blemish.methods.fbft import Fbft
 from blemish.methods.fractalad import Fractalad
+from blemish.methods.lsfa import Lsfa
 from blemish.methods.padim import Padim
 from blemish.methods.patchcore import Patchcore
 from blemish.methods.stlm import Stlm
@@ -15,4 +16,5 @@ METHODS: dict[str, type[Method]] = {
     "fbft": Fbft,
     "fractalad": Fractalad,
     "stlm": Stlm,
+    "lsfa": Lsfa,
 }

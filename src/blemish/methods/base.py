@@ -10,7 +10,7 @@ import hashlib
 import json
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -22,7 +22,9 @@ from blemish.cache import cache_folder
 from blemish.errors import NotFittedError
 from blemish.frame import Frame
 from blemish.nets.features import Features
+from blemish.records import Sample
 from blemish.settings import require
+from blemish.shots import Sight
 from blemish.track import Track, silent
 
 Made = TypeVar("Made")
@@ -61,6 +63,11 @@ class Config:
         """All weights that fitting needs, by their names in blemish.nets.pretrained.PRETRAINED, and
         the file a setting names for each."""
         return {self.backbone: self.weights}
+
+    def sight(self, samples: Sequence[Sample]) -> Sight | None:
+        """What of these good samples, at least one, a method of several modalities is shown; None
+        shows it photographs alone."""
+        return None
 
     def frame(self) -> Frame:
         """How images enter and maps leave."""

@@ -7,23 +7,18 @@ Detection", arXiv 2106.08265. Written from the paper; weights and licence are th
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, cast
 
-import numpy as np
 from torch import Tensor, nn
 
-from blemish.cache import cache_folder
-from blemish.errors import DataError
 from blemish.methods.base import Config, Method
 from blemish.methods.padim import Stack
 from blemish.nets.features import Features
 from blemish.nets.memory import Array, Memory
 from blemish.nets.nearest import Nearest
+from blemish.nets.spool import spooled
 from blemish.settings import require
 from blemish.track import Track, silent
 
@@ -75,29 +70,13 @@ class Patchcore(Method):
     def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Patchcore:
         """Chooses the rows of the memory; nothing in it is random."""
         memory = Memory(share=self.config.share, most=self.config.rows)
-        with _points(features, track) as images:
-            memory.add(images, track=track)
+        with spooled(_points(features, track)) as images:
+            memory.add({str(index): image for index, image in enumerate(images)}, track=track)
             self.head_ = PatchcoreHead(memory.rows, self.config.neighbours)
         return self
 
 
-@contextmanager
-def _points(features: Features, track: Track) -> Iterator[dict[str, Array]]:
-    """(h * w, D) features of each image, in a file beside the cache that is gone afterwards."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".points-", dir=folder) as beside:
-            file = Path(beside) / "points.f32"
-            with file.open("wb") as out:  # written, not mapped: a full disk is then an error
-                for grid in features.grids(Stack(None), track):
-                    out.write(grid.flatten(2).transpose(1, 2).contiguous().numpy().tobytes())
-            width = grid.shape[1]
-            whole = np.memmap(file, np.float32, "r").reshape(len(features), -1, width)
-            yield {str(index): image for index, image in enumerate(whole)}
-            del whole
-    except OSError as error:
-        raise DataError(
-            f"'{folder}' must hold the features of all good parts for a while, but the system"
-            f" says: {error.strerror}. Free some space, or set BLEMISH_CACHE to another folder."
-        ) from error
+def _points(features: Features, track: Track) -> Iterator[Array]:
+    """(h * w, D) features of each image."""
+    for grids in features.grids(Stack(None), track):
+        yield from grids.flatten(2).transpose(1, 2).contiguous().numpy()

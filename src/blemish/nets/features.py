@@ -16,11 +16,14 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from blemish.cache import keep
+from blemish.cache import backgrounds_folder, keep
+from blemish.descriptors import VERSION
 from blemish.errors import ImageError
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
-from blemish.runtime import session
+from blemish.records import Sample
+from blemish.runtime import entries, session
+from blemish.shots import PHOTOGRAPH, Shot, Sight, read_shot
 from blemish.track import Track
 
 Array = npt.NDArray[np.float32]
@@ -31,12 +34,15 @@ BATCH = 32  # images whose features are in memory at once
 class Origin:
     """What features come from, for methods that look at photographs again or alter them.
 
-    paths: the N photographs. graph: the frozen backbone, ONNX. frame: what it is shown.
+    paths: the N photographs. graph: the frozen backbone, ONNX. frame: what it is shown. sight,
+        samples: of several modalities, what is shown of which samples.
     """
 
     paths: tuple[Path, ...]
     graph: bytes
     frame: Frame
+    sight: Sight | None = None
+    samples: tuple[Sample, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,18 +51,20 @@ class Features:
 
     files: one raw float32 file an image, its taps one after the other, named by the image's
         sha256; without taps there are names only.
-    shapes: (C, h', w') of each tap. origin: what they were made from.
+    shapes: (C, h', w') of each tap; of several modalities (P, C, h', w') of its P photographs, and
+        if there are points (38, g, g) and (1, g, g) as descriptors.describe gives them.
+    origin: what they were made from.
     """
 
     files: tuple[Path, ...]
-    shapes: tuple[tuple[int, int, int], ...]
+    shapes: tuple[tuple[int, ...], ...]
     origin: Origin
 
     def __len__(self) -> int:
         return len(self.files)
 
     def batch(self, indices: Sequence[int]) -> tuple[Array, ...]:
-        """(B, C, h', w') float32 for each tap, of the images at these indices."""
+        """(B, *shape) float32 for each of shapes, of the images at these indices."""
         if not self.shapes:
             return ()
         lengths = [int(np.prod(shape)) for shape in self.shapes]
@@ -80,10 +88,11 @@ class Features:
     def part(self, indices: Sequence[int]) -> Features:
         """The same features, of some of the images."""
         paths = tuple(self.origin.paths[i] for i in indices)
+        samples = tuple(self.origin.samples[i] for i in indices) if self.origin.samples else ()
         return replace(
             self,
             files=tuple(self.files[i] for i in indices),
-            origin=replace(self.origin, paths=paths),
+            origin=replace(self.origin, paths=paths, samples=samples),
         )
 
 
@@ -122,6 +131,77 @@ def extract(
     files = tuple(store / f"{fact.sha256}.f32" for _, fact in read)
     origin = Origin(paths=tuple(path for path, _ in read), graph=graph, frame=frame)
     return Features(files=files, shapes=shapes, origin=origin), facts
+
+
+def extract_shots(
+    graph: bytes,
+    frame: Frame,
+    sight: Sight,
+    samples: Sequence[Sample],
+    folder: Path,
+    track: Track,
+) -> tuple[Features, tuple[Fact, ...]]:
+    """Like extract, of all that was taken of each sample."""
+    told = json.dumps([asdict(frame), asdict(sight), VERSION], sort_keys=True)
+    store = folder / hashlib.sha256(graph + told.encode()).hexdigest()[:32]
+    run = session(graph, threads=1)
+
+    def work(sample: Sample) -> tuple[Fact, Path]:
+        try:
+            shot, files = read_shot(sample, backgrounds_folder())
+        except ImageError as error:
+            return Fact(error=str(error)), store
+        sensor = json.dumps(sample.sensor and sample.sensor.as_json())
+        marks = [hashlib.sha256(file).hexdigest() for file in files]
+        key = hashlib.sha256(json.dumps([*marks, sensor]).encode()).hexdigest()
+        file = store / f"{key}.f32"
+        if file.exists():
+            file.touch()
+        else:
+            keep(file, b"".join(one.tobytes() for one in shown(run, sight.feed(frame, shot))))
+        pixels = shot.pictures[PHOTOGRAPH]
+        fact = Fact(
+            sha256=marks[0],
+            size=shot.size,
+            channels=pixels.shape[2],
+            bits=8 * pixels.dtype.itemsize,
+        )
+        return fact, file
+
+    with ThreadPoolExecutor(cores()) as pool:
+        found = list(track(pool.map(work, samples), "Looking at good parts", len(samples)))
+    read = [(s, file) for s, (fact, file) in zip(samples, found, strict=True) if not fact.error]
+    shapes = _shapes_of(run, frame, sight)
+    origin = Origin(
+        paths=tuple(sample.image for sample, _ in read),
+        graph=graph,
+        frame=frame,
+        sight=sight,
+        samples=tuple(sample for sample, _ in read),
+    )
+    features = Features(files=tuple(file for _, file in read), shapes=shapes, origin=origin)
+    return features, tuple(fact for fact, _ in found)
+
+
+def shown(run: ort.InferenceSession, fed: dict[str, Array]) -> list[Array]:
+    """What a backbone makes of all photographs and of a scan, and what a head is told besides."""
+    names = entries(run)
+    scan = {entry: fed[name] for name, entry in names.items() if name != "image"}
+    # one by one: sums inside the runtime can change with the batch's size
+    each = [run.run(None, {names["image"]: image[None], **scan}) for image in fed["image"]]
+    made: dict[str, Array] = {}
+    for entry, *outs in zip(run.get_outputs(), *each, strict=True):
+        name = entry.name.rsplit("/", 1)[-1]
+        made[name] = np.concatenate(outs) if name.startswith("tap_") else outs[0][0]
+    told = {name: fed[name][0] for name in ("shape", "seen") if name in fed}
+    return list((made | told).values())
+
+
+def _shapes_of(
+    run: ort.InferenceSession, frame: Frame, sight: Sight
+) -> tuple[tuple[int, ...], ...]:
+    empty = Shot(pictures={name: np.zeros((1, 1, 3), np.uint8) for name in sight.pictures})
+    return tuple(one.shape for one in shown(run, sight.feed(frame, empty)))
 
 
 def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path) -> Fact:

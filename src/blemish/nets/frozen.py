@@ -126,17 +126,19 @@ def _load(net: nn.Module, state: dict[str, Tensor], known: Pretrained) -> None:
 def frozen_graph(
     backbone: str, taps: tuple[int, ...], size: tuple[int, int], weights: Path
 ) -> bytes:
-    """ONNX bytes of a backbone. A CNN's graph takes any size, a ViT's this one.
+    """ONNX bytes of a backbone, for any number of images; a CNN's of any size, a ViT's of this one.
 
     Raises ExportError unless ONNX Runtime reproduces torch within 1e-3 of the largest feature.
     """
     with torch.random.fork_rng(devices=[]):  # networks draw weights before they get their own
         net = Frozen(backbone, taps, size, weights)
     names = [f"tap_{tap}" for tap in taps]
-    axes = {} if net.is_vit else {name: {2: "h_" + name, 3: "w_" + name} for name in names}
+    free = {0: "b"} if net.is_vit else {0: "b", 2: "h_", 3: "w_"}
+    axes = {
+        name: {axis: word + name * (axis > 0) for axis, word in free.items()}
+        for name in ("image", *names)
+    }
     probe = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    graph = to_onnx(
-        net, (probe,), ["image"], names, axes if net.is_vit else {**axes, "image": {2: "h", 3: "w"}}
-    )
+    graph = to_onnx(net, (probe,), ["image"], names, axes)
     check_parity(net, graph, {"image": probe})
     return graph

@@ -75,3 +75,10 @@ class Nearest(nn.Module):
         """(M,) distances of one point to all rows."""
         square = torch.addmm(self.lengths, point[None], self.columns, alpha=-2)[0]
         return (square + point.square().sum()).clamp_min(self.least).sqrt()
+
+
+def nearest_place(points: Tensor, rows: Tensor) -> Tensor:
+    """(N, D) points and (M, D) rows, M above 0 → (N,) place of the nearest row."""
+    lengths = rows.square().sum(1)
+    chunks = points.split(CHUNK)  # type: ignore[no-untyped-call]
+    return torch.cat([torch.addmm(lengths, one, rows.T, alpha=-2).argmin(1) for one in chunks])

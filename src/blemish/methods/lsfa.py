@@ -1,0 +1,237 @@
+"""LSFA: features of photographs and scans are adapted to good parts, then remembered.
+
+Tu, Zhang, Liu et al. 2024, "Self-supervised Feature Adaptation for 3D Industrial Anomaly
+Detection", arXiv 2401.03145, ECCV 2024. Written from the paper and from facts about its released
+code. Which function is which equation, and what differs: docs/methods/lsfa.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from blemish.descriptors import stretch_of
+from blemish.errors import ImageError, needs_extra
+from blemish.methods.base import Config, Method, tap_names
+from blemish.methods.lsfa_head import LsfaHead, Parts, patches_of, weigh
+from blemish.methods.lsfa_learn import adapt
+from blemish.nets.features import Features
+from blemish.nets.memory import Array, Memory
+from blemish.nets.nearest import Nearest
+from blemish.nets.spool import spooled
+from blemish.records import Sample
+from blemish.scans import read_scan, scan_files
+from blemish.settings import require
+from blemish.shots import MOST, PHOTOGRAPH, Sight
+from blemish.track import Track, silent
+
+SPARED = 5  # every so manieth part is not learnt from: adaptation and scores are judged by it
+LOOKED_AT = 20  # scans that tell which unit z is in
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsfaConfig(Config):
+    """grid: cells along a side, in each of which every modality has one feature; size must be a
+        multiple of it.
+    points: how scans are shown: "fpfh" (descriptors.py), or "groups" for Point-MAE (paper), whose
+        file is point_mae.
+    heads: of an adaptor's attention.
+    ridges: of the linear map an adaptor begins with, 0 leaves it out (paper); see nets/adaptor.py.
+        Of several, that is taken with which made-up defects stand out most; without patience the
+        first.
+    still: whether an adaptor's block begins as nothing at all, or at random (paper).
+    steps: of learning, of `batch` parts each; 0 adapts by the linear map alone. rate, decay: of
+        AdamW.
+    patience: looks, one each `check` steps, at made-up defects on spared parts, after which
+        learning stops unless they stand out more in some modality; of each modality the best look
+        is kept, the first is before learning. 0 learns all steps and keeps the last (paper,
+        released code).
+    agree: weight of what modalities must agree in (CLC; the paper's lambda). alike: share in it of
+        whole images. temperature: of both. joint: width of what they are compared in.
+    compact: weight of good parts that must lie together (IFC). whole: share in it of whole images.
+    prototype: an image as one feature, "kmeans" (paper) or "mean" (released code).
+    queue: patches remembered for it, images: whole images. cap: squared distance from which on a
+        patch is left in peace, 0 for none (released code: 50).
+    share, rows, neighbours: of the memory, as in patchcore.
+    fusion: modalities' scores, each in units of its own spread on good parts, are averaged
+        ("average", paper) or weighed by a linear one-class SVM ("svm", released code).
+    """
+
+    size: int = 224
+    taps: tuple[int, ...] = (4, 8, 16)
+    grid: int = 28
+    points: Literal["fpfh", "groups"] = "fpfh"
+    point_mae: str | None = None
+    heads: int = 4
+    ridges: tuple[float, ...] = (0.0, 1.0)
+    still: bool = True
+    steps: int = 120
+    batch: int = 8
+    rate: float = 1e-3
+    decay: float = 0.01
+    check: int = 20
+    patience: int = 2
+    agree: float = 1.0
+    alike: float = 0.1
+    temperature: float = 0.2
+    joint: int = 128
+    compact: float = 0.9
+    whole: float = 0.4
+    prototype: Literal["kmeans", "mean"] = "kmeans"
+    queue: int = 20_000
+    images: int = 100
+    cap: float = 50.0
+    share: float = 0.1
+    rows: int = 4096
+    neighbours: int = 0
+    fusion: Literal["average", "svm"] = "average"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.grid > 0 and self.size % self.grid == 0,
+            "grid",
+            f"cells that divide the {self.size} pixels",
+            self.grid,
+        )
+        for name in ("steps", "patience", "agree", "alike", "compact", "whole", "cap"):
+            require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        for name in ("batch", "check", "heads", "joint", "queue", "images"):
+            require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
+        valid = bool(self.ridges) and min(self.ridges, default=0.0) >= 0
+        require(valid, "ridges", "one or more numbers from 0 up", self.ridges)
+        for name in ("rate", "temperature"):
+            require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
+        require(0 < self.share <= 1, "share", "above 0 and at most 1", self.share)
+        for name in ("rows", "neighbours"):
+            require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+
+    def sight(self, samples: Sequence[Sample]) -> Sight | None:
+        """All modalities that every sample came with; None if that is photographs alone."""
+        every = [{name for name, _ in sample.others} for sample in samples]
+        names = [PHOTOGRAPH, *(n for n, _ in samples[0].others if all(n in one for one in every))]
+        points = self.points if all(scan_files(sample) for sample in samples) else "none"
+        require(len(names) + (points != "none") <= MOST, "modalities", f"at most {MOST}", names)
+        if len(names) == 1 and points == "none":
+            return None
+        stretch = _stretch(samples) if points == "fpfh" else 1.0
+        return Sight(pictures=tuple(names), points=points, grid=self.grid, stretch=stretch)
+
+
+def _stretch(samples: Sequence[Sample]) -> float:
+    found = []
+    for sample in samples[:: -(-len(samples) // LOOKED_AT)]:
+        try:
+            found.append(stretch_of(read_scan(sample)))
+        except ImageError:
+            continue  # reported when its features are computed
+    return float(np.median(found)) if found else 1.0
+
+
+class Lsfa(Method):
+    """See the module's head. Presets: "embedded", Lite0 and FPFH; "paper", DINO and Point-MAE."""
+
+    name = "lsfa"
+    trained = True
+    presets: ClassVar[dict[str, Config]] = {
+        "embedded": LsfaConfig(),
+        "paper": LsfaConfig(
+            backbone="vit_base_patch8_224.dino",
+            taps=(11,),
+            grid=56,
+            points="groups",
+            heads=12,
+            ridges=(0.0,),
+            still=False,
+            steps=664,
+            rate=2e-3,
+            patience=0,
+            joint=512,
+            temperature=1.0,
+            queue=60_000,
+            cap=0.0,
+            rows=0,
+            neighbours=3,
+        ),
+    }
+    config: LsfaConfig
+
+    @property
+    def takes(self) -> list[str]:
+        """The backbone's taps; of several modalities also what is made of the scan, and which of
+        them are there."""
+        sight: Sight | None = getattr(self, "sight_", None)
+        if sight is None:
+            return tap_names(self.config)
+        scan = ["shape", "seen"] if sight.points != "none" else []
+        return [*tap_names(self.config), *scan, "present"]
+
+    def fit(self, features: Features, *, seed: int = 0, track: Track = silent) -> Lsfa:
+        """Adapts, then remembers. Every fifth part is spared until the adaptors are what they will
+        be and the spread of scores is known, and then remembered, too."""
+        self.sight_ = features.origin.sight
+        parts = Parts(self.config, self.sight_)
+        spared = [*range(0, len(features), SPARED)]
+        learnt = [index for index in range(len(features)) if index % SPARED] or spared
+        weigh(parts, features, learnt)
+        adaptors = adapt(self.config, features, parts, spared, learnt, seed, track)
+        self.head_ = LsfaHead(parts, adaptors)
+        for number in range(len(adaptors)):
+            self._remember(number, features, spared, learnt, track)
+        if self.config.fusion == "svm":
+            self.head_.weights.copy_(_svm(self.head_, features, spared))
+        return self
+
+    def _remember(
+        self,
+        number: int,
+        features: Features,
+        spared: Sequence[int],
+        learnt: Sequence[int],
+        track: Track,
+    ) -> None:
+        """Sets the memory of one modality, and its scores' level and spread."""
+        c, head = self.config, self.head_
+        with spooled(_adapted(head, features, number)) as images:
+            memory = Memory(share=c.share, most=c.rows)
+            memory.add({str(i): images[i] for i in learnt if len(images[i])}, track=track)
+            known = Nearest(memory.rows, 0)
+            far = torch.cat([known(torch.from_numpy(np.array(images[i]))) for i in spared])
+            head.level[number] = far.mean()
+            head.spread[number] = far.std().clamp_min(1e-6)
+            rest = {str(i): images[i] for i in spared if str(i) not in memory.images}
+            if rest := {name: image for name, image in rest.items() if len(image)}:
+                memory.add(rest, track=track)
+            head.banks.append(Nearest(memory.rows, c.neighbours))
+
+
+def _adapted(head: LsfaHead, features: Features, number: int) -> Iterator[Array]:
+    """(n, D) adapted patches of each part that were seen."""
+    with torch.no_grad():
+        for index in range(len(features)):
+            patches, seen = patches_of(features, head.parts, [index])[number]
+            yield head.adaptors[number](patches)[0][seen[0]].numpy()
+
+
+def _svm(head: LsfaHead, features: Features, indices: Sequence[int]) -> Tensor:
+    """(M,) weights of the modalities' scores in a linear one-class SVM, which sum to M."""
+    with needs_extra("weighing modalities by a support vector machine", "train"):
+        from sklearn.linear_model import SGDOneClassSVM
+
+    rows: list[npt.NDArray[np.float32]] = []
+    with torch.no_grad():
+        for index in indices:
+            given = [torch.from_numpy(one) for one in features.batch([index])]
+            scores, seen = head.scores(*given)
+            rows.append(scores[:, seen.all(0)].T.numpy())
+    every = np.concatenate(rows)
+    found = np.maximum(SGDOneClassSVM(random_state=42).fit(every).coef_, 0)
+    total = float(found.sum())
+    even = np.ones(every.shape[1])
+    return torch.from_numpy(found * len(found) / total if total > 0 else even).float()

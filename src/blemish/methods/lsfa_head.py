@@ -1,0 +1,136 @@
+"""LSFA's head: patches of all modalities on one grid, adapted, and how far from a memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from blemish.descriptors import AROUND
+from blemish.fpfh import WIDTH
+from blemish.methods.padim import pool
+from blemish.nets.features import Features
+from blemish.shots import Sight
+
+if TYPE_CHECKING:
+    from blemish.methods.lsfa import LsfaConfig
+
+Patches = list[tuple[Tensor, Tensor]]  # a modality: (B, N, D) patches, (B, N) seen
+MANY = 100  # parts that tell how features are spread
+LEAST = 0.3  # share of a cell that must have been seen
+
+
+class Cells(nn.Module):
+    """Taps side by side on one grid: (B, C, h', w') each, pooled 3 x 3 → (B, D, grid, grid)."""
+
+    def __init__(self, grid: int, smooth: bool) -> None:
+        super().__init__()
+        self.grid, self.how = grid, "bilinear" if smooth else "nearest"
+
+    def forward(self, *taps: Tensor) -> Tensor:
+        return torch.cat([self._fit(pool(tap)) for tap in taps], dim=1)
+
+    def _fit(self, tap: Tensor) -> Tensor:
+        side = tap.shape[2]
+        if side > self.grid and side % self.grid == 0:
+            return F.avg_pool2d(tap, side // self.grid)
+        if side == self.grid:
+            return tap
+        return F.interpolate(tap, (self.grid, self.grid), mode=self.how)
+
+
+class Parts(nn.Module):
+    """A batch of taps, and of scans if there are some → (B, N, D) patches of each modality, and (B,
+    N) whether they were seen.
+
+    weights: of the numbers of a scan's description, so that FPFH and relief count alike.
+    """
+
+    weights: Tensor
+
+    def __init__(self, config: LsfaConfig, sight: Sight | None) -> None:
+        super().__init__()
+        self.cells = Cells(config.grid, smooth=not config.backbone.startswith("vit_"))
+        self.pictures = len(sight.pictures) if sight else 1
+        self.points, self.taps = bool(sight and sight.points != "none"), len(config.taps)
+        self.register_buffer("weights", torch.ones(1))
+
+    def forward(self, *given: Tensor) -> Patches:
+        taps = [tap if tap.ndim == 5 else tap[:, None] for tap in given[: self.taps]]
+        found = []
+        for number in range(self.pictures):
+            grid = self.cells(*(tap[:, number] for tap in taps))
+            patches = grid.flatten(2).transpose(1, 2)
+            found.append((patches, torch.ones(patches.shape[:2], dtype=torch.bool)))
+        if self.points:
+            shape, seen = given[self.taps : self.taps + 2]
+            there = seen.flatten(1) > LEAST
+            patches = shape.flatten(2).transpose(1, 2) * self.weights
+            found.append((patches * there[:, :, None], there))
+        return found
+
+
+class LsfaHead(nn.Module):
+    """Adapted patches' distances to the memory, in units of their spread on spared good parts,
+    averaged over the modalities that are there: → (grid, grid).
+
+    banks: one memory a modality, added when it is known.
+    """
+
+    level: Tensor
+    spread: Tensor
+    weights: Tensor
+
+    def __init__(self, parts: Parts, adaptors: nn.ModuleList) -> None:
+        super().__init__()
+        self.parts, self.adaptors, self.banks = parts, adaptors, nn.ModuleList()
+        for name, value in (("level", 0.0), ("spread", 1.0), ("weights", 1.0)):
+            self.register_buffer(name, torch.full((len(adaptors),), value))
+
+    def scores(self, *given: Tensor) -> tuple[Tensor, Tensor]:
+        """(M, N) standard scores of one part, 0 where nothing was seen, and (M, N) seen."""
+        far, seen = [], []
+        for number, (patches, there) in enumerate(self.parts(*given)):
+            adapted = self.adaptors[number](patches)[0]
+            score = (self.banks[number](adapted) - self.level[number]) / self.spread[number]
+            far.append(score * there[0])
+            seen.append(there[0])
+        return torch.stack(far), torch.stack(seen)
+
+    def forward(self, *given: Tensor) -> Tensor:
+        if len(self.banks) == 1:
+            scores = self.scores(*given)[0][0]
+        else:
+            *taps, present = given
+            # A part's taps come with its photographs as their first axis.
+            count = self.parts.taps
+            whole = [tap[None] for tap in taps[:count]] + taps[count:]
+            weights = self.weights * present
+            scores = (weights[:, None] * self.scores(*whole)[0]).sum(0) / weights.sum()
+        side = self.parts.cells.grid
+        return scores.reshape(side, side)
+
+
+def patches_of(features: Features, parts: Parts, indices: Sequence[int]) -> Patches:
+    """Patches of these images, not adapted."""
+    return cast(Patches, parts(*map(torch.from_numpy, features.batch(indices))))
+
+
+def weigh(parts: Parts, features: Features, learnt: Sequence[int]) -> None:
+    """Makes FPFH as a whole count as much as relief, and each height as much as the others."""
+    sight = features.origin.sight
+    if sight is None or sight.points != "fpfh":
+        return
+    patches, seen = patches_of(features, parts, some(learnt))[-1]
+    spread = patches[seen].std(0) if seen.sum() > 1 else torch.ones(patches.shape[2])
+    bends = spread[:WIDTH].square().sum().sqrt().clamp_min(1e-9)
+    heights = spread[WIDTH:].clamp_min(1e-9) * len(AROUND) ** 0.5
+    parts.weights = torch.cat([torch.ones(WIDTH) / bends, 1 / heights])
+
+
+def some(indices: Sequence[int]) -> Sequence[int]:
+    """At most MANY of them, evenly spread."""
+    return indices[:: -(-len(indices) // MANY)]

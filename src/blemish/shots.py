@@ -1,0 +1,154 @@
+"""All that was taken of one part, and how it enters a graph that takes more than a photograph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from blemish.descriptors import describe
+from blemish.errors import ImageError
+from blemish.frame import Frame
+from blemish.groups import groups_of
+from blemish.images import decode_image, read_bytes
+from blemish.records import Pixels, Sample
+from blemish.scans import read_scan, scan_files
+from blemish.sensors import Scan, Sensor
+
+PHOTOGRAPH, POINTS = "photograph", "points"
+MOST = 4  # modalities: thresholds are found for each choice of them
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shot:
+    """Photographs and a scan of one part, pixel on pixel.
+
+    pictures: (H, W, 1 or 3) pixels by name, PHOTOGRAPH or one of Sample.others; what is missing is
+    not there. scan: None where there is none. Raises ImageError if sizes differ.
+    """
+
+    pictures: Mapping[str, Pixels] = field(default_factory=dict)
+    scan: Scan | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {name: pixels.shape[:2] for name, pixels in self.pictures.items()}
+        if self.scan is not None:
+            sizes[POINTS] = self.scan.seen.shape
+        if len(set(sizes.values())) > 1:
+            raise ImageError(
+                f"what was taken of a part must lie pixel on pixel, but (H, W) are {sizes}."
+                " Export all at one size."
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)"""
+        one = self.scan.seen if self.scan is not None else next(iter(self.pictures.values()))
+        return one.shape[0], one.shape[1]
+
+
+def read_points(path: Path, sensor: Sensor | None) -> Scan:
+    """One file of a 3D sensor: as the sensor says; without one a PNG holds disparity, others
+    points. Raises ImageError."""
+    kind = sensor.kind if sensor else "disparity" if path.suffix.lower() == ".png" else "points"
+    fields: dict[str, Any] = {kind: path}
+    alone = Sample(image=path, split="test", defect_type="good", sensor=sensor, **fields)
+    return read_scan(alone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What a graph of several modalities is shown, in the order of its scores.
+
+    pictures: names of photographs. points: how a scan that follows them is shown: "fpfh" as
+        descriptors.py has it, "groups" as groups.py; "none" if no scan follows. grid: cells along
+        a side, of what is made of a scan. stretch: factor on its z (descriptors.py).
+    """
+
+    pictures: tuple[str, ...]
+    points: Literal["none", "fpfh", "groups"]
+    grid: int
+    stretch: float = 1.0
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names, in the order of the graph's input "present"."""
+        return self.pictures if self.points == "none" else (*self.pictures, POINTS)
+
+    def choices(self) -> tuple[tuple[str, ...], ...]:
+        """Each choice of modalities that may be there at inspection, all of them first.
+
+        >>> Sight(pictures=("photograph",), points="fpfh", grid=28).choices()
+        (('photograph', 'points'), ('photograph',), ('points',))
+        """
+        names = self.modalities
+        sizes = range(len(names), 0, -1)
+        return tuple(choice for size in sizes for choice in combinations(names, size))
+
+    def there(self, shot: Shot) -> tuple[str, ...]:
+        """Which of the modalities a shot has. Raises ImageError if it has none."""
+        scan = () if shot.scan is None else (POINTS,)
+        found = tuple(name for name in self.modalities if name in (*shot.pictures, *scan))
+        if not found:
+            raise ImageError(
+                f"an image must come with one of {', '.join(self.modalities)}, which the model"
+                f" learnt from, but has {', '.join((*shot.pictures, *scan)) or 'nothing'}."
+                " Add one."
+            )
+        return found
+
+    def present(self, choice: tuple[str, ...]) -> npt.NDArray[np.float32]:
+        """(M,): 1 for each modality that is chosen."""
+        return np.array([name in choice for name in self.modalities], np.float32)
+
+    def feed(self, frame: Frame, shot: Shot) -> dict[str, npt.NDArray[np.float32]]:
+        """The graph's inputs by name: image (P, 3, h, w), present (M,), and what a scan becomes by
+        describe or groups_of. What is missing is 0."""
+        rows = [
+            frame.to_model(shot.pictures[name])
+            if name in shot.pictures
+            else np.zeros((1, 3, *frame.size), np.float32)
+            for name in self.pictures
+        ]
+        return {
+            "image": np.concatenate(rows),
+            "present": self.present(self.there(shot)),
+            **self._scan(shot.scan),
+        }
+
+    def inputs(self, frame: Frame) -> dict[str, tuple[int, ...]]:
+        """Shapes of what feed gives."""
+        empty = Shot(pictures={name: np.zeros((1, 1, 1), np.uint8) for name in self.pictures})
+        return {name: one.shape for name, one in self.feed(frame, empty).items()}
+
+    def _scan(self, scan: Scan | None) -> dict[str, npt.NDArray[np.float32]]:
+        if self.points == "none":
+            return {}
+        nothing = Scan(points=np.zeros((1, 1, 3), np.float32), seen=np.zeros((1, 1), np.bool_))
+        if self.points == "groups":
+            return groups_of(scan or nothing, self.grid)
+        shape, seen = describe(scan or nothing, self.grid, self.stretch)
+        return {"shape": shape[None], "seen": seen[None]}
+
+
+def read_shot(sample: Sample, masks: Path | None = None) -> tuple[Shot, tuple[bytes, ...]]:
+    """All of a sample, and the bytes of its files, the photograph's first.
+
+    masks: as of scans.read_scan. Raises ImageError if a file cannot be read.
+    """
+    names = [PHOTOGRAPH, *(name for name, _ in sample.others)]
+    paths = [sample.image, *(path for _, path in sample.others)]
+    told = [read_bytes(path) for path in paths]
+    pictures = {
+        name: decode_image(data, str(path))
+        for name, data, path in zip(names, told, paths, strict=True)
+    }
+    files = scan_files(sample)
+    pixels = pictures[PHOTOGRAPH]
+    scan = read_scan(sample, (pixels.shape[0], pixels.shape[1]), masks) if files else None
+    return Shot(pictures=pictures, scan=scan), (*told, *(read_bytes(file) for file in files))
