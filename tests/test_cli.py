@@ -22,7 +22,7 @@ from typer.main import get_command
 import blemish
 import blemish.data.demo
 import commands
-from blemish import cli
+from blemish.cli_parts import parse_rate
 from blemish.images import read_map
 from blemish.runtime import Inspector
 from blemish.scoring import jobs
@@ -163,7 +163,7 @@ def test_fit_json_is_what_info_json_says(run: Run, demo: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("rate", ["0.2", "20%", "20 %", "2e-1"])
 def test_false_alarms_are_shares_or_percentages(rate: str) -> None:
-    assert cli.parse_rate(rate) == pytest.approx(0.2)
+    assert parse_rate(rate) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("rate", ["0", "0%", "100%", "1", "-1%", "nan", "inf", "few", "%", ""])

@@ -12,18 +12,19 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from blemish.calibrate import Calibration
 from blemish.data.partners import others_from_json, sample_of
-from blemish.errors import ArtifactError
+from blemish.errors import ArtifactError, ConfigError
 from blemish.frame import Frame
 from blemish.images import write_whole
 from blemish.records import Sample
 from blemish.sensors import Sensor
-from blemish.shots import MOST, PHOTOGRAPH, Shot, Sight
+from blemish.shots import MOST, PHOTOGRAPH, Shot, Sight, read_shot
 
 FORMAT = 1
 GRAPH, MANIFEST = "graph.onnx", "manifest.json"
@@ -62,12 +63,28 @@ class Artifact:
             return self.calibration, ()
         there = self.sight.there(shot)
         missing = tuple(name for name in self.sight.modalities if name not in there)
-        return (self.parted["+".join(there)] if missing else self.calibration), missing
+        return self.calibration_without(missing), missing
+
+    def calibration_without(self, missing: Sequence[str]) -> Calibration:
+        """The calibration of good parts that came without some modalities. Raises ConfigError on
+        names that the model does not know, or if none is left."""
+        if not missing:
+            return self.calibration
+        if self.sight is None:
+            raise ConfigError(
+                "--without must be given for a model of several modalities, but this one learnt"
+                " from photographs alone. Leave it out."
+            )
+        return self.parted["+".join(self.sight.less(missing))]
 
     def sample_of(self, image: Path) -> Sample:
         """A photograph with what belongs to it and the model can use. Raises ImageError."""
         alone = Sample(image=image, split="test", defect_type="good")
         return alone if self.sight is None else sample_of(image, self.sensor, self.others)
+
+    def shot_of(self, image: Path) -> Shot:
+        """What sample_of finds, read. Raises ImageError."""
+        return read_shot(self.sample_of(image))[0]
 
     def save(self, path: str | Path) -> Path:
         """Writes the file whole or not at all; an older file stays until the new one is there.

@@ -13,7 +13,7 @@ import signal
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,11 +29,29 @@ from blemish.cli_parts import (
     Quiet,
     Seed,
     bars,
+    coarse,
     note,
+    parse_rate,
+    parse_settings,
+    row,
+    summary,
+)
+from blemish.cli_sensors import (
+    Background,
+    Baseline,
+    Centre,
+    Depth,
+    DepthScale,
+    Disparity,
+    Focal,
+    Other,
+    Points,
+    parse_others,
+    parse_sensor,
 )
 from blemish.cli_synth import synth
 from blemish.cli_weights import app as weights_app
-from blemish.errors import BlemishError, ConfigError, needs_extra
+from blemish.errors import BlemishError, needs_extra
 from blemish.track import silent
 
 app = typer.Typer(
@@ -59,6 +77,12 @@ Thresholds = Annotated[
 ]
 
 
+Without = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Leave out photograph, points or another; repeatable."),
+]
+
+
 @app.command()
 def fit(
     data: Annotated[Path, typer.Argument(help="Folder of good photographs, or MVTec layout.")],
@@ -67,7 +91,7 @@ def fit(
     ),
     layout: Layout = "auto",
     method: Annotated[
-        str, typer.Option(help="padim, patchcore, fbft, fractalad or stlm.")
+        str, typer.Option(help="padim, patchcore, fbft, fractalad, stlm or lsfa.")
     ] = "padim",
     preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
     size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
@@ -85,10 +109,22 @@ def fit(
         bool,
         typer.Option("--commercial", help="Refuse weights not cleared for commercial use."),
     ] = False,
+    points: Points = None,
+    depth: Depth = None,
+    disparity: Disparity = None,
+    focal: Focal = None,
+    centre: Centre = None,
+    depth_scale: DepthScale = None,
+    baseline: Baseline = None,
+    drop_background: Background = None,
+    other: Other = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn from good photographs and write a model."""
+    """Learn from good photographs, or photographs with 3D data (lsfa), and write a model."""
+    sensor = parse_sensor(
+        points, depth, disparity, focal, centre, depth_scale, baseline, drop_background
+    )
     settings = parse_settings(set_ or []) | ({"size": size} if size is not None else {})
     with needs_extra("fitting", "train"):
         from blemish.fitting import fit_folder, writable  # torch takes seconds to import
@@ -105,6 +141,8 @@ def fit(
         seed=seed,
         rehearse=rehearse,
         commercial=commercial,
+        sensor=sensor,
+        others=parse_others(other or []),
         track=bars(quiet),
         warn=note(quiet),
     )
@@ -112,8 +150,9 @@ def fit(
     if as_json:
         print(json.dumps(summary(output, inspector.artifact)))
     elif not quiet:
-        used = inspector.artifact.about["data"]["used"]
-        print(f"Learnt from {used} good images. {inspector.artifact.calibration.note()}")
+        used, sight = inspector.artifact.about["data"]["used"], inspector.artifact.sight
+        seen = "images" if sight is None else f"parts ({', '.join(sight.modalities)})"
+        print(f"Learnt from {used} good {seen}. {inspector.artifact.calibration.note()}")
         if rehearse:
             print(rehearsal_table(inspector.artifact.about["rehearsal"]))
         print(f"Wrote {output} ({output.stat().st_size / 1e6:.0f} MB).")
@@ -126,6 +165,7 @@ def inspect(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
     ] = None,
+    without: Without = None,
     as_json: Json = False,
     fail_on_defect: Annotated[
         bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
@@ -139,7 +179,7 @@ def inspect(
     todo = jobs(images, output)
     track = silent if as_json and sys.stdout.isatty() else bars(quiet)
     counts = {"good": 0, "defect": 0, "error": 0}
-    for outcome in track(inspect_all(inspector, todo), "Inspecting", len(todo)):
+    for outcome in track(inspect_all(inspector, todo, without or ()), "Inspecting", len(todo)):
         counts[outcome.verdict] += 1
         print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=as_json)
     if not as_json and not quiet:
@@ -159,6 +199,7 @@ def evaluate(
     ] = None,
     layout: Layout = "auto",
     thresholds: Thresholds = None,
+    without: Without = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -170,9 +211,11 @@ def evaluate(
     from blemish.scoring import score_dataset, view
 
     inspector = blemish.load(part)
-    calibration = inspector.artifact.calibration
+    left_out, told = without or [], inspector.artifact
+    calibration = told.calibration_without(left_out)
     evaluator = Evaluator(pixel_threshold=calibration.extent)
-    judged = score_dataset(inspector, open_data(data, layout), evaluator, track=bars(quiet))
+    opened = open_data(data, layout, sensor=told.sensor, others=told.others)
+    judged = score_dataset(inspector, opened, evaluator, without=left_out, track=bars(quiet))
     for sentence in judged.left_out:
         note(quiet)(sentence)
     evaluation = evaluator.result(calibration.threshold, n_thresholds=thresholds)
@@ -183,12 +226,13 @@ def evaluate(
     if output is not None:
         words = ["blemish", "evaluate", str(part), str(data), "-o", str(output)]
         words += ["--layout", layout] * (layout != "auto") + coarse(thresholds)
+        words += [f"--without={name}" for name in left_out]
         page = write_report(
             output,
             title=f"{part.name} on {data.resolve().name}",
             evaluation=evaluation,
             items=judged.items,
-            views=lambda item: view(inspector, item),
+            views=lambda item: view(inspector, item, left_out),
             info=about(inspector.artifact),
             command=shlex.join(words),
         )
@@ -261,74 +305,29 @@ def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything.")] = Path(
         "blemish-demo"
     ),
+    scans: Annotated[
+        bool, typer.Option("--scans", help="A part seen by a 3D sensor, too, and method lsfa.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the made-up parts.", min=0)] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Make a data set of a made-up part, learn from it, inspect it and write a report."""
     from blemish.data.demo import make_demo
+    from blemish.data.demo3d import make_demo3d
 
     steps = bars(quiet)
-    data = make_demo(output / "data", seed=seed, track=steps)
-    part = output / "part.blemish"
-    note(quiet)(f"1/3  blemish fit {data} -o {part}")
-    fit(data, part, false_alarms="1%", quiet=quiet)
+    if scans:
+        data = make_demo3d(output / "data", seed=seed, track=steps) / "lid"
+    else:
+        data = make_demo(output / "data", seed=seed, track=steps)
+    part, method = output / "part.blemish", "lsfa" if scans else "padim"
+    chosen = "--method lsfa --false-alarms 5% " if scans else ""
+    note(quiet)(f"1/3  blemish fit {data} {chosen}-o {part}")
+    fit(data, part, method=method, false_alarms="5%" if scans else "1%", quiet=quiet)
     note(quiet)(f"2/3  blemish inspect {part} {data / 'test'} -o {output / 'inspected'}")
     inspect(part, [data / "test"], output / "inspected", quiet=True)
     note(quiet)(f"3/3  blemish evaluate {part} {data} -o {output / 'report'}")
     evaluate(part, data, output / "report", quiet=quiet)
-
-
-def parse_rate(text: str) -> float:
-    """'1%' or '0.01' → 0.01. Raises ConfigError."""
-    try:
-        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        rate = -1.0
-    if not 0 < rate < 1:
-        raise ConfigError(
-            f"--false-alarms must be a share between 0 and 1 or a percentage like 1%, not '{text}'."
-        )
-    return rate
-
-
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """name=value words → a dict of strings. Raises ConfigError."""
-    for pair in pairs:
-        if "=" not in pair:
-            raise ConfigError(f"--set must be followed by name=value, got '{pair}'.")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
-def coarse(thresholds: int | None) -> list[str]:
-    """The option as it was given, for the line that makes a page again."""
-    return [] if thresholds is None else ["--thresholds", str(thresholds)]
-
-
-def summary(path: Path, artifact: Any) -> dict[str, Any]:
-    """What `fit --json` and `info --json` print: the manifest and what follows from it."""
-    from dataclasses import asdict
-
-    calibration = artifact.calibration
-    return {
-        "file": str(path),
-        **artifact.about,
-        "frame": asdict(artifact.frame),
-        "calibration": asdict(calibration),
-        "threshold": calibration.threshold,
-        "promised_false_alarm_rate": calibration.promised,
-        "promise": calibration.note(),
-    }
-
-
-def row(outcome: Any) -> str:
-    """One line of inspect's table."""
-    if outcome.prediction is None:
-        return f"error    {outcome.error}"
-    p = outcome.prediction
-    largest = max((region.area_px for region in p.regions), default=0)
-    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
-    where = f"{count}, largest {largest} px" if p.regions else ""
-    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {where}".rstrip()
 
 
 def main() -> None:

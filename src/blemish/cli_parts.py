@@ -1,13 +1,15 @@
-"""What the verbs of the command line share: exit codes, options, progress and remarks."""
+"""What the verbs of the command line share: exit codes, options, progress, words read and said."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
+from blemish.errors import ConfigError
 from blemish.track import Track, silent
 
 FOUND, FAILED, INCOMPLETE, STOPPED = 1, 3, 4, 130
@@ -39,3 +41,58 @@ def bars(quiet: bool) -> Track:
             yield from progress.track(items, total=total, description=doing)
 
     return shown
+
+
+def parse_rate(text: str) -> float:
+    """'1%' or '0.01' → 0.01. Raises ConfigError."""
+    try:
+        rate = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        rate = -1.0
+    if not 0 < rate < 1:
+        raise ConfigError(
+            f"--false-alarms must be a share between 0 and 1 or a percentage like 1%, not '{text}'."
+        )
+    return rate
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """name=value words → a dict of strings. Raises ConfigError."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f"--set must be followed by name=value, got '{pair}'.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def coarse(thresholds: int | None) -> list[str]:
+    """The option as it was given, for the line that makes a page again."""
+    return [] if thresholds is None else ["--thresholds", str(thresholds)]
+
+
+def summary(path: Path, artifact: Any) -> dict[str, Any]:
+    """What `fit --json` and `info --json` print: the manifest and what follows from it."""
+    from dataclasses import asdict
+
+    calibration = artifact.calibration
+    return {
+        "file": str(path),
+        **artifact.about,
+        "frame": asdict(artifact.frame),
+        "calibration": asdict(calibration),
+        "threshold": calibration.threshold,
+        "promised_false_alarm_rate": calibration.promised,
+        "promise": calibration.note(),
+    }
+
+
+def row(outcome: Any) -> str:
+    """One line of inspect's table."""
+    if outcome.prediction is None:
+        return f"error    {outcome.error}"
+    p = outcome.prediction
+    largest = max((region.area_px for region in p.regions), default=0)
+    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
+    where = f"{count}, largest {largest} px" if p.regions else ""
+    less = f"without {', '.join(p.missing)}" if p.missing else ""
+    told = "  ".join(one for one in (where, less) if one)
+    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()

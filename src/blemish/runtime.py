@@ -20,7 +20,7 @@ from blemish.images import decode_image, read_bytes
 from blemish.records import Map, Pixels, Prediction
 from blemish.regions import regions
 from blemish.sensors import Scan
-from blemish.shots import PHOTOGRAPH, Shot, Sight, read_points, read_shot
+from blemish.shots import PHOTOGRAPH, Shot, Sight, read_points
 
 
 def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
@@ -133,7 +133,7 @@ class Inspector:
         start = time.perf_counter()
         found = Shot()
         if isinstance(image, (str, Path)):
-            found, _ = read_shot(self.artifact.sample_of(Path(image)))
+            found = self.artifact.shot_of(Path(image))
         elif image is not None:
             found = Shot(pictures={PHOTOGRAPH: _as_pixels(image)})
         told = {name: _pixels(one) for name, one in (others or {}).items()}

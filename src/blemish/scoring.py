@@ -6,13 +6,14 @@ One bad file never stops the rest: it is reported with its reason.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from blemish.calibrate import Calibration
+from blemish.artifact import Artifact
 from blemish.data import Dataset, list_images
 from blemish.errors import DataError, ImageError
 from blemish.images import decode_image, read_bytes, read_image, read_mask, write_map, write_png
@@ -20,8 +21,9 @@ from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.evaluation import Scored
 from blemish.records import Map, Prediction, Sample
 from blemish.report.overlay import draw_overlay
-from blemish.report.view import View
+from blemish.report.view import View, draw_pair
 from blemish.runtime import Inspector
+from blemish.shots import PHOTOGRAPH, Shot, read_shot
 from blemish.track import Track, silent
 
 
@@ -58,6 +60,7 @@ class Outcome:
             "p_value": p.p_value,
             "threshold": p.threshold,
             "regions": [asdict(region) for region in p.regions],
+            **({"missing": p.missing} if p.missing else {}),
             "ms": round(p.ms, 3),
         }
 
@@ -88,23 +91,37 @@ def _unused(inside: Path, image: Path, taken: set[str]) -> Path:
     return inside / name
 
 
-def inspect_all(inspector: Inspector, todo: Iterable[Job]) -> Iterator[Outcome]:
-    """Inspects one image after the other. Raises DataError only if pictures cannot be written."""
+def inspect_all(
+    inspector: Inspector, todo: Iterable[Job], without: Sequence[str] = ()
+) -> Iterator[Outcome]:
+    """Inspects one image after the other, leaving out modalities if told so. Raises DataError only
+    if pictures cannot be written."""
+    inspector.artifact.calibration_without(without)  # an unknown name is no fault of the images
     for job in todo:
+        start = time.perf_counter()
         try:
-            prediction = inspector.inspect(job.image)
+            shot = inspector.artifact.shot_of(job.image).without(without)
+            prediction = inspector.inspect_shot(shot)
         except ImageError as error:
             yield Outcome(file=job.image, error=str(error))
             continue
+        spent = (time.perf_counter() - start) * 1000
         if job.output is not None:
-            _draw(inspector.artifact.calibration, job, prediction)
-        yield Outcome(file=job.image, prediction=prediction)
+            _draw(inspector.artifact, job, shot, prediction)
+        yield Outcome(file=job.image, prediction=replace(prediction, ms=spent))
 
 
-def _draw(calibration: Calibration, job: Job, prediction: Prediction) -> None:
+def _draw(artifact: Artifact, job: Job, shot: Shot, prediction: Prediction) -> None:
     output = str(job.output)
+    calibration, _ = artifact.calibration_of(shot)
     levels = (calibration.extent, calibration.seed)
-    picture = draw_overlay(read_image(job.image), prediction, levels)
+    pixels = shot.pictures.get(PHOTOGRAPH)
+    if artifact.sight is not None and artifact.sight.points != "none":
+        picture = draw_pair(pixels, shot.scan, prediction, levels)
+    elif pixels is not None:
+        picture = draw_overlay(pixels, prediction, levels)
+    else:  # a further photograph lies pixel on pixel with the one that is missing
+        picture = draw_overlay(next(iter(shot.pictures.values())), prediction, levels)
     write_png(Path(f"{output}.overlay.png"), picture)
     write_map(Path(f"{output}.map.tiff"), prediction.map)
 
@@ -120,15 +137,22 @@ class Judged:
 
 
 def score_dataset(
-    inspector: Inspector, dataset: Dataset, evaluator: Evaluator, *, track: Track = silent
+    inspector: Inspector,
+    dataset: Dataset,
+    evaluator: Evaluator,
+    *,
+    without: Sequence[str] = (),
+    track: Track = silent,
 ) -> Judged:
     """Scores the test part. Images the model was fitted or calibrated on do not take part.
 
-    Raises DataError if nothing is left to evaluate.
+    without: modalities that are left out. Raises DataError if nothing is left to evaluate.
     """
 
     def predict(data: bytes, sample: Sample) -> tuple[Map, float]:
-        return inspector.score(decode_image(data, str(sample.image)))
+        if inspector.artifact.sight is None:
+            return inspector.score(decode_image(data, str(sample.image)))
+        return inspector.score(read_shot(sample)[0].without(without))
 
     known = set(inspector.artifact.about.get("data", {}).get("sha256", ()))
     return score_samples(dataset, predict, known, evaluator, track=track)
@@ -176,15 +200,18 @@ def score_samples(
     return Judged(items=tuple(items), left_out=tuple(left_out), unreadable=unreadable)
 
 
-def view(inspector: Inspector, item: Scored) -> View:
+def view(inspector: Inspector, item: Scored, without: Sequence[str] = ()) -> View:
     """The part as the report shows it."""
     pixels = read_image(item.sample.image)
-    size = (pixels.shape[0], pixels.shape[1])
-    calibration = inspector.artifact.calibration
+    shot = Shot(pictures={PHOTOGRAPH: pixels})
+    if inspector.artifact.sight is not None:
+        shot = read_shot(item.sample)[0]
+    seen = shot.without(without)
+    calibration, _ = inspector.artifact.calibration_of(seen)
     return View(
         pixels=pixels,
-        prediction=inspector.inspect(pixels),
+        prediction=inspector.inspect_shot(seen),
         levels=(calibration.extent, calibration.seed),
-        mask=read_mask(item.sample.mask, size) if item.sample.mask else None,
-        scan=None,
+        mask=read_mask(item.sample.mask, shot.size) if item.sample.mask else None,
+        scan=shot.scan,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.descriptors import describe
-from blemish.errors import ImageError
+from blemish.errors import ConfigError, ImageError
 from blemish.frame import Frame
 from blemish.groups import groups_of
 from blemish.images import decode_image, read_bytes
@@ -44,6 +44,11 @@ class Shot:
                 f"what was taken of a part must lie pixel on pixel, but (H, W) are {sizes}."
                 " Export all at one size."
             )
+
+    def without(self, names: Sequence[str]) -> Shot:
+        """The same, less what is named: photographs, or POINTS."""
+        pictures = {name: one for name, one in self.pictures.items() if name not in names}
+        return Shot(pictures=pictures, scan=None if POINTS in names else self.scan)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,6 +94,17 @@ class Sight:
         names = self.modalities
         sizes = range(len(names), 0, -1)
         return tuple(choice for size in sizes for choice in combinations(names, size))
+
+    def less(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The modalities but those named. Raises ConfigError on an unknown name, or if none is
+        left."""
+        left = tuple(name for name in self.modalities if name not in names)
+        if not left or not set(names) <= set(self.modalities):
+            raise ConfigError(
+                f"--without must name some of {', '.join(self.modalities)}, but not all, and names"
+                f" {', '.join(names)}. Change it."
+            )
+        return left
 
     def there(self, shot: Shot) -> tuple[str, ...]:
         """Which of the modalities a shot has. Raises ImageError if it has none."""
