@@ -22,6 +22,7 @@ from typer.main import get_command
 import blemish
 import blemish.data.demo
 import commands
+from blemish import cli
 from blemish.cli_parts import parse_rate
 from blemish.images import read_map
 from blemish.runtime import Inspector

@@ -36,6 +36,7 @@ from blemish.synth.stream import KINDS, Stream
 MOST = 24  # parts that defects are made up on
 ROWS = 4096  # patches of parts learnt from, that others are compared with
 SHAPES = ("bump", "dent", "hole", "scratch3d")  # of scans
+FAINT = 0.2  # opacity of defects in photographs: plain ones are found with any features
 MARKED = 0.3  # share of a cell that a defect covers, for the cell to count as one
 
 Cells = Callable[[Sequence[Tensor]], Patches]
@@ -130,12 +131,13 @@ def _reshaped(
 
 
 def _picture(path: Path, frame: Frame, seed: tuple[int, ...]) -> tuple[Array, Mask]:
-    """(1, 3, h, w) with a defect, and its mask."""
+    """(1, 3, h, w) with a faint defect, and its mask."""
     stream = Stream(
         paths=(path,), chosen=(0,), frame=frame, kinds=KINDS, clean=0.0, seed=seed, detail=2.0
     )
     picture = stream.picture(0)
-    return picture.altered, picture.mask
+    faint = picture.good + np.float32(FAINT) * (picture.altered - picture.good)
+    return faint, picture.mask
 
 
 def _marked(mask: Mask, count: int) -> Tensor:
