@@ -42,9 +42,7 @@ class LsfaConfig(Config):
     points: how scans are shown: "fpfh" (descriptors.py), or "groups" for Point-MAE (paper), whose
         file is point_mae.
     heads: of an adaptor's attention.
-    ridges: of the linear map an adaptor begins with, 0 leaves it out (paper); see nets/adaptor.py.
-        Of several, that is taken with which made-up defects stand out most; without patience the
-        first.
+    ridge: of the linear map an adaptor begins with, 0 leaves it out (paper); see nets/adaptor.py.
     still: whether an adaptor's block begins as nothing at all, or at random (paper).
     steps: of learning, of `batch` parts each; 0 adapts by the linear map alone. rate, decay: of
         AdamW.
@@ -69,11 +67,11 @@ class LsfaConfig(Config):
     points: Literal["fpfh", "groups"] = "fpfh"
     point_mae: str | None = None
     heads: int = 4
-    ridges: tuple[float, ...] = (0.0, 1.0)
+    ridge: float = 1.0
     still: bool = True
     steps: int = 120
     batch: int = 8
-    rate: float = 1e-3
+    rate: float = 3e-3
     decay: float = 0.01
     check: int = 20
     patience: int = 2
@@ -84,7 +82,7 @@ class LsfaConfig(Config):
     compact: float = 0.9
     whole: float = 0.4
     prototype: Literal["kmeans", "mean"] = "kmeans"
-    queue: int = 20_000
+    queue: int = 8000
     images: int = 100
     cap: float = 50.0
     share: float = 0.1
@@ -100,12 +98,10 @@ class LsfaConfig(Config):
             f"cells that divide the {self.size} pixels",
             self.grid,
         )
-        for name in ("steps", "patience", "agree", "alike", "compact", "whole", "cap"):
+        for name in ("steps", "patience", "ridge", "agree", "alike", "compact", "whole", "cap"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name in ("batch", "check", "heads", "joint", "queue", "images"):
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
-        valid = bool(self.ridges) and min(self.ridges, default=0.0) >= 0
-        require(valid, "ridges", "one or more numbers from 0 up", self.ridges)
         for name in ("rate", "temperature"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         require(0 < self.share <= 1, "share", "above 0 and at most 1", self.share)
@@ -147,7 +143,7 @@ class Lsfa(Method):
             grid=56,
             points="groups",
             heads=12,
-            ridges=(0.0,),
+            ridge=0.0,
             still=False,
             steps=664,
             rate=2e-3,

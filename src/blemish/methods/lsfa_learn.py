@@ -98,13 +98,10 @@ def adapt(
     watch = None
     if config.patience:
         watch = Watch(features, spared, learnt, lambda given: parts(*given), seed)
-    for ridge in config.ridges if watch else config.ridges[:1]:
-        for adaptor, (patches, seen) in zip(net.adaptors, known, strict=True):
-            cast(Adaptor, adaptor).begin(patches, seen, ridge)
-        if watch:
-            net.keep(watch.losses(net.adaptors))
+    for adaptor, (patches, seen) in zip(net.adaptors, known, strict=True):
+        cast(Adaptor, adaptor).begin(patches, seen, config.ridge)
     if watch:
-        net.adaptors.load_state_dict(net.kept.state_dict())
+        net.keep(watch.losses(net.adaptors))
     if config.steps:
         _learn(net, features, parts, learnt, watch, seed, track)
     return net.kept if watch else net.adaptors
