@@ -17,7 +17,7 @@ import blemish.methods.stlm as room
 from blemish.data import open_data
 from blemish.errors import ConfigError, WeightsError
 from blemish.export import to_onnx
-from blemish.fitting import backbone_graph, fit_folder, head_graph
+from blemish.fitting import backbone_graph, fit_folder
 from blemish.images import read_image
 from blemish.methods.stlm import Stlm, StlmConfig, Streams, build, pictures
 from blemish.nets import teachers
@@ -416,7 +416,7 @@ def killed_before(step: int) -> Any:
     return track
 
 
-def test_a_killed_fit_goes_on_to_the_same_graph(
+def test_a_killed_fit_goes_on_to_the_same_weights(
     looked: Features, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BLEMISH_CACHE", str(tmp_path))
@@ -424,14 +424,18 @@ def test_a_killed_fit_goes_on_to_the_same_graph(
     config = paper(files, steps=4, parts=2, settled=1)
     file = room.checkpoint(config, looked, 3)
 
-    def fit(track: Any) -> bytes:
-        return head_graph(Stlm, config, looked, seed=3, track=track)
+    def fit(
+        track: Any,
+    ) -> dict[str, torch.Tensor]:  # exporting them takes longer than learning them
+        return Stlm(config).fit(looked, seed=3, track=track).head().state_dict()
 
     expected = fit(silent)
     with pytest.raises(KilledError):
         fit(killed_before(3))
     assert file.is_file()
-    assert fit(silent) == expected
+    found = fit(silent)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert not file.exists()
 
 
