@@ -59,9 +59,10 @@ class Config:
         ascending = all(a < b for a, b in zip(self.taps, self.taps[1:], strict=False))
         require(ascending, "taps", "ascending, as the network gives them", self.taps)
 
-    def pretrained(self) -> dict[str, str | None]:
+    def pretrained(self, scans: bool = True) -> dict[str, str | None]:
         """All weights that fitting needs, by their names in blemish.nets.pretrained.PRETRAINED, and
-        the file a setting names for each."""
+        the file a setting names for each. scans: whether good parts come with scans; those that
+        only scans need are left out without them."""
         return {self.backbone: self.weights}
 
     def sight(self, samples: Sequence[Sample]) -> Sight | None:

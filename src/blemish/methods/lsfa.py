@@ -112,6 +112,10 @@ class LsfaConfig(Config):
         for name in ("rows", "neighbours"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
 
+    def pretrained(self, scans: bool = True) -> dict[str, str | None]:
+        files = super().pretrained(scans)
+        return files | ({"point_mae": self.point_mae} if scans and self.points == "groups" else {})
+
     def sight(self, samples: Sequence[Sample]) -> Sight | None:
         """All modalities that every sample came with; None if that is photographs alone."""
         every = [{name for name, _ in sample.others} for sample in samples]
