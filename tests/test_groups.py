@@ -51,7 +51,8 @@ def test_equal_points_are_all_taken_once() -> None:
 @pytest.mark.parametrize("count", [1, 3, 4, 7, 300])
 def test_neighbours_are_scipys(monkeypatch: pytest.MonkeyPatch, chunk: int, count: int) -> None:
     monkeypatch.setattr(groups, "_CHUNK", chunk)
-    points, centres = drawn(300) + [1000, 0, 0], drawn(40, 1) + [1000, 0, 0]
+    away = np.array([1000.0, 0, 0])
+    points, centres = drawn(300) + away, drawn(40, 1) + away
     squares, places = neighbours(points, centres, count)
     far, expected = cKDTree(points).query(centres, [*range(1, count + 1)])
     assert np.array_equal(places, expected)

@@ -75,6 +75,12 @@ class Config:
         return Frame(size=(self.size, self.size))
 
 
+def require_boxes(boxes: tuple[tuple[int, int], ...]) -> None:
+    """Raises ConfigError unless a frame can blur by them."""
+    odd = all(width % 2 == 1 and min(width, passes) > 0 for width, passes in boxes)
+    require(odd, "boxes", "pairs (odd width in px, passes)", boxes)
+
+
 def as_json(config: Config) -> dict[str, Any]:
     """Plain JSON values; configure(preset, as_json(c)) gives c back."""
     return dict(json.loads(json.dumps(asdict(config))))
