@@ -16,7 +16,8 @@ import torch
 import blemish
 from blemish.artifact import open_artifact
 from blemish.errors import ConfigError, WeightsError
-from blemish.fitting import backbone_graph, choose, fit_folder, require_cleared
+from blemish.fitting import backbone_graph, choose, fit_folder
+from blemish.licences import require_cleared
 from blemish.methods import METHODS
 from blemish.nets.pretrained import PRETRAINED
 from blemish.nets.room import import_file
@@ -26,7 +27,6 @@ from commands import run as run_words
 from weights_server import packed, serving, state
 
 MAE, LITE0 = "point_mae", "tf_efficientnet_lite0"
-PLANNED = ("lsfa",)  # methods that the table knows before METHODS does
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -50,8 +50,7 @@ def test_the_table_names_the_presets_that_need_it() -> None:
     for one in PRETRAINED.values():
         for preset in one.presets:
             said.setdefault(preset, set()).add(one.name)
-    later = {name for name in said if name.startswith(PLANNED) and name not in needed}
-    assert {name: of for name, of in said.items() if name not in later} == needed
+    assert said == needed
 
 
 def test_the_table_is_consistent() -> None:

@@ -23,14 +23,17 @@ from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
-from blemish.errors import ConfigError, DataError, ImageError, WeightsError
+from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES
+from blemish.groups import GROUPS, SIZE
 from blemish.images import has_sixteen_bits, read_image, write_whole
+from blemish.licences import require_cleared, weights_files
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json
 from blemish.nets.features import Features, extract, extract_shots
-from blemish.nets.pretrained import BACKBONES, PRETRAINED
+from blemish.nets.points import Shapes, read_point_mae
+from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import carried, file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
 from blemish.records import Map
@@ -38,7 +41,7 @@ from blemish.rehearse import prepare
 from blemish.runtime import Inspector, Scorer, session
 from blemish.sensors import Sensor
 from blemish.settings import configure
-from blemish.shots import read_shot
+from blemish.shots import Sight, read_shot
 from blemish.track import Track, silent
 
 Choice = tuple[str, ...]  # of modalities
@@ -74,9 +77,9 @@ def fit_folder(
     for note in dataset.notes:
         warn(note)
     frame = replace(config.frame(), white=find_white(paths))
-    (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
-    store = cache_folder() / "features"
     sight = config.sight(dataset.train) if dataset.train else None
+    (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
+    store = cache_folder() / "features"
     if sight is None:
         features, facts = extract(backbone, frame, paths, store, track)
     else:
@@ -102,7 +105,8 @@ def fit_folder(
     graph = join(backbone, head)
     _check(graph, head, good)
     trim(cache_folder())
-    about = describe(config, method, preset, seed, commercial)
+    scans = sight is not None and sight.points != "none"
+    about = describe(config, method, preset, seed, commercial, scans)
     about["data"] = summary(data, len(paths), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
@@ -153,41 +157,6 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     return METHODS[method], configure(presets[preset], settings)
 
 
-def require_cleared(config: Config) -> None:
-    """Raises WeightsError, naming licence and alternatives, unless all pretrained weights are
-    cleared for commercial use; and if they are not here, for then nobody knows what they are."""
-    for name in config.pretrained():
-        if name in PRETRAINED and not PRETRAINED[name].commercial:
-            one = PRETRAINED[name]
-            raise _not_cleared(
-                name, f"their licence is {one.licence}, but {one.why}; data: {one.data}"
-            )
-    for name, path in weights_files(config).items():
-        if not carried(name, path)["commercial"]:
-            raise _not_cleared(name, f"'{path}' is not the published file: its licence is unknown")
-
-
-def _not_cleared(name: str, why: str) -> WeightsError:
-    presets = {
-        f"{of}/{preset}": one for of in METHODS for preset, one in METHODS[of].presets.items()
-    }
-    cleared = [
-        preset
-        for preset, one in presets.items()
-        if all(PRETRAINED[needed].commercial for needed in one.pretrained())
-    ]
-    return WeightsError(
-        f"weights must be cleared for commercial use with --commercial, but those of '{name}' are"
-        f" not: {why}. Choose a preset with cleared ones ({', '.join(cleared)}), or fit without"
-        " --commercial if you have found that you may use them."
-    )
-
-
-def weights_files(config: Config) -> dict[str, Path]:
-    """The file of each of a config's pretrained weights. Raises WeightsError if one is not here."""
-    return {name: find_weights(name, file) for name, file in config.pretrained().items()}
-
-
 def find_white(paths: Sequence[Path]) -> int:
     """What counts as white in 16-bit files: the fewest of 10, 12, 14 or 16 bits that hold all of
     their pixels. Cameras write 10- and 12-bit pixels into 16-bit files as they are."""
@@ -202,8 +171,11 @@ def find_white(paths: Sequence[Path]) -> int:
     return fits[0] if fits else SIXTEEN_BIT_WHITES[-1]
 
 
-def backbone_graph(config: Config) -> bytes:
-    """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps."""
+def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
+    """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps.
+
+    sight: if it shows a scan in groups, Point-MAE is part of it.
+    """
     if not config.taps:
         weights_files(config)  # what is not there is said now, not after looking at the photographs
         return b""
@@ -215,13 +187,19 @@ def backbone_graph(config: Config) -> bytes:
     weights = find_weights(config.backbone, config.weights)
     side = config.size if config.backbone.startswith("vit_") else "any"
     key = f"{_GRAPHS} {file_hash(weights)} {config.backbone} {config.taps} {side}"
+    points = None
+    if sight is not None and sight.points == "groups":
+        points = find_weights("point_mae", config.pretrained()["point_mae"], "point_mae")
+        key += f" {file_hash(points)} {sight.grid} {GROUPS} {SIZE}"
     kept = cache_folder() / "graphs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     if kept.is_file():
         kept.touch()
         return kept.read_bytes()
     from blemish.nets.frozen import frozen_graph  # timm takes seconds to import
 
-    graph = frozen_graph(config.backbone, config.taps, (config.size, config.size), weights)
+    shapes = Shapes(read_point_mae(points), sight.grid) if sight and points else None
+    size = (config.size, config.size)
+    graph = frozen_graph(config.backbone, config.taps, size, weights, shapes)
     keep(kept, graph)
     return graph
 
@@ -322,10 +300,10 @@ def feed(
 
 
 def describe(
-    config: Config, method: str, preset: str, seed: int, commercial: bool
+    config: Config, method: str, preset: str, seed: int, commercial: bool, scans: bool
 ) -> dict[str, Any]:
     """What the manifest says of where the model came from."""
-    weights = [carried(name, path) for name, path in weights_files(config).items()]
+    weights = [carried(name, path) for name, path in weights_files(config, scans).items()]
     installed = {name: version(name) for name in VERSIONS}
     return {
         "method": method,
