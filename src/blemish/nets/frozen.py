@@ -131,6 +131,7 @@ class Beside(nn.Module):
     def __init__(self, frozen: Frozen, shapes: Shapes) -> None:
         super().__init__()
         self.frozen, self.shapes = frozen, shapes
+        self.eval()  # the exporter puts all parts back to what the whole was in
 
     def forward(self, image: Tensor, *scan: Tensor) -> tuple[Tensor, ...]:
         return *self.frozen(image), self.shapes(*scan)
