@@ -196,7 +196,7 @@ def test_other_false_alarms_are_refused(run: Run, demo: Path, tmp_path: Path, ra
         (("--size", "16"), "size must be between"),
         (
             ("--method", "best"),
-            "method must be one of ['fbft', 'fractalad', 'padim', 'patchcore', 'stlm']",
+            "method must be one of ['fbft', 'fractalad', 'lsfa', 'padim', 'patchcore', 'stlm']",
         ),
         (("--preset", "tiny"), "preset of padim must be one of"),
         (("--preset", "paper"), "--set weights=path/to/"),

@@ -7,10 +7,8 @@ graph → artefact.
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,28 +21,28 @@ from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
-from blemish.errors import ConfigError, DataError, ImageError, WeightsError
+from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
-from blemish.frame import SIXTEEN_BIT_WHITES
+from blemish.frame import SIXTEEN_BIT_WHITES, Frame
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
-from blemish.methods.base import Config, Method, as_json
+from blemish.methods.base import Config, Method
 from blemish.nets.features import Features, extract, extract_shots
-from blemish.nets.pretrained import BACKBONES, PRETRAINED
-from blemish.nets.weights import carried, file_hash, find_weights
+from blemish.nets.pretrained import BACKBONES
+from blemish.nets.weights import file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
-from blemish.records import Map
+from blemish.provenance import describe, require_cleared, summary, weights_files
+from blemish.records import Map, Sample
 from blemish.rehearse import prepare
 from blemish.runtime import Inspector, Scorer, session
 from blemish.sensors import Sensor
 from blemish.settings import configure
-from blemish.shots import read_shot
+from blemish.shots import Sight, read_shot
 from blemish.track import Track, silent
 
 Choice = tuple[str, ...]  # of modalities
 ALL: Choice = ()
 _GRAPHS = 2  # raise it whenever the same weights give another graph
-VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
 def fit_folder(
@@ -70,25 +68,19 @@ def fit_folder(
     if commercial:
         require_cleared(config)
     dataset = open_data(data, layout, sensor=sensor, others=others)
-    paths = [sample.image for sample in dataset.train]
     for note in dataset.notes:
         warn(note)
-    frame = replace(config.frame(), white=find_white(paths))
-    (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
-    store = cache_folder() / "features"
     sight = config.sight(dataset.train) if dataset.train else None
-    if sight is None:
-        features, facts = extract(backbone, frame, paths, store, track)
-    else:
-        features, facts = extract_shots(backbone, frame, sight, dataset.train, store, track)
-    good = usable(paths, features, facts, frame, warn)
-    parts = split(len(good.paths), false_alarms, seed, kind.trained)
-    spared = [good.paths[i] for fold in parts.folds for i in fold]
     if rehearse and sight is not None:
         raise ConfigError(
             "a rehearsal must be of photographs alone, but these parts come with"
             f" {', '.join(sight.modalities)}. Fit without --rehearse."
         )
+    frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
+    (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
+    good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
+    parts = split(len(good.paths), false_alarms, seed, kind.trained)
+    spared = [good.paths[i] for fold in parts.folds for i in fold]
     rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
 
     def hear(head: bytes, unseen: GoodParts) -> None:
@@ -103,7 +95,7 @@ def fit_folder(
     _check(graph, head, good)
     trim(cache_folder())
     about = describe(config, method, preset, seed, commercial)
-    about["data"] = summary(data, len(paths), good, fitted)
+    about["data"] = summary(data, len(dataset.train), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
     whole, *fewer = calibrations
@@ -119,6 +111,31 @@ def fit_folder(
             others=dict(others or {}) if sight else {},
         )
     )
+
+
+def photographs(samples: Sequence[Sample], sight: Sight | None) -> list[Path]:
+    """All files that the model is shown as photographs."""
+    others = [] if sight is None else [path for one in samples for _, path in one.others]
+    return [*(sample.image for sample in samples), *others]
+
+
+def look(
+    samples: Sequence[Sample],
+    backbone: bytes,
+    frame: Frame,
+    sight: Sight | None,
+    *,
+    track: Track,
+    warn: Callable[[str], None],
+) -> GoodParts:
+    """Features of what is usable of good samples; see parts.usable."""
+    store, paths = cache_folder() / "features", [sample.image for sample in samples]
+    if sight is None:
+        features, facts = extract(backbone, frame, paths, store, track)
+    else:
+        needed = [sight.needed(sample) for sample in samples]
+        features, facts = extract_shots(backbone, frame, sight, needed, store, track)
+    return usable(paths, features, facts, frame, warn)
 
 
 def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
@@ -151,41 +168,6 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     if preset not in presets:
         raise ConfigError(f"preset of {method} must be one of {sorted(presets)}, got '{preset}'.")
     return METHODS[method], configure(presets[preset], settings)
-
-
-def require_cleared(config: Config) -> None:
-    """Raises WeightsError, naming licence and alternatives, unless all pretrained weights are
-    cleared for commercial use; and if they are not here, for then nobody knows what they are."""
-    for name in config.pretrained():
-        if name in PRETRAINED and not PRETRAINED[name].commercial:
-            one = PRETRAINED[name]
-            raise _not_cleared(
-                name, f"their licence is {one.licence}, but {one.why}; data: {one.data}"
-            )
-    for name, path in weights_files(config).items():
-        if not carried(name, path)["commercial"]:
-            raise _not_cleared(name, f"'{path}' is not the published file: its licence is unknown")
-
-
-def _not_cleared(name: str, why: str) -> WeightsError:
-    presets = {
-        f"{of}/{preset}": one for of in METHODS for preset, one in METHODS[of].presets.items()
-    }
-    cleared = [
-        preset
-        for preset, one in presets.items()
-        if all(PRETRAINED[needed].commercial for needed in one.pretrained())
-    ]
-    return WeightsError(
-        f"weights must be cleared for commercial use with --commercial, but those of '{name}' are"
-        f" not: {why}. Choose a preset with cleared ones ({', '.join(cleared)}), or fit without"
-        " --commercial if you have found that you may use them."
-    )
-
-
-def weights_files(config: Config) -> dict[str, Path]:
-    """The file of each of a config's pretrained weights. Raises WeightsError if one is not here."""
-    return {name: find_weights(name, file) for name, file in config.pretrained().items()}
 
 
 def find_white(paths: Sequence[Path]) -> int:
@@ -319,41 +301,3 @@ def feed(
     head: ort.InferenceSession, features: Features, index: int, choice: Choice = ALL
 ) -> dict[str, npt.NDArray[np.float32]]:
     return inputs([entry.name for entry in head.get_inputs()], features, index, choice)
-
-
-def describe(
-    config: Config, method: str, preset: str, seed: int, commercial: bool
-) -> dict[str, Any]:
-    """What the manifest says of where the model came from."""
-    weights = [carried(name, path) for name, path in weights_files(config).items()]
-    installed = {name: version(name) for name in VERSIONS}
-    return {
-        "method": method,
-        "preset": preset,
-        "config": as_json(config),
-        "seed": seed,
-        "backbone": next(one for one in weights if one["name"] == config.backbone),
-        "weights": weights,
-        "commercial": commercial,
-        "versions": {
-            "blemish": version("blemish"),
-            "python": platform.python_version(),
-            **installed,
-        },
-    }
-
-
-def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) -> dict[str, Any]:
-    """What the manifest says of the data: enough to tell a fitted image again, and odd ones."""
-    sizes = sorted((h * w, h, w) for h, w in {fact.size for fact in good.facts})
-    return {
-        "folder": Path(data).resolve().name,
-        "files": files,
-        "used": len(good.facts),
-        "fitted": len(fitted.facts),
-        "smallest": list(sizes[0][1:]),
-        "largest": list(sizes[-1][1:]),
-        "channels": sorted({fact.channels for fact in good.facts}),
-        "bits": sorted({fact.bits for fact in good.facts}),
-        "sha256": sorted(fact.sha256 for fact in good.facts),
-    }
