@@ -114,7 +114,7 @@ def test_further_photographs() -> None:
         (["ir"], "--other must be NAME=PATTERN with a name of its own, but is 'ir'"),
         ([f"ir={P}", f"ir={P}"], "--other must be NAME=PATTERN with a name of its own"),
         ([f"={P}"], "must be a letter and up to 31 .* but is ''"),
-        ([f"image={P}"], "and not image or points, but is 'image'"),
+        ([f"image={P}"], "and not image, photograph or points, but is 'image'"),
         ([f"a/b={P}"], "but is 'a/b'"),
         (["ir=x.png"], re.escape("the pattern of photographs 'ir' (--other) must be a path")),
     ],

@@ -17,11 +17,11 @@ import blemish
 from blemish.artifact import open_artifact
 from blemish.errors import ConfigError, WeightsError
 from blemish.fitting import backbone_graph, choose, fit_folder
-from blemish.licences import require_cleared
 from blemish.methods import METHODS
 from blemish.nets.pretrained import PRETRAINED
 from blemish.nets.room import import_file
 from blemish.nets.weights import find_weights
+from blemish.provenance import require_cleared
 from blemish.report.text import about
 from commands import run as run_words
 from weights_server import packed, serving, state

@@ -123,9 +123,9 @@ def test_calibration_scores_are_those_of_parts_never_seen(
         heads[head] = {file.stem for file in features.files}
         return head
 
-    def watched_maps(head: bytes, parts: Any) -> Any:
+    def watched_maps(head: bytes, parts: Any, choice: Any) -> Any:
         scored.append((heads[head], {fact.sha256 for fact in parts.facts}))
-        return maps(head, parts)
+        return maps(head, parts, choice)
 
     monkeypatch.setattr(parts, "FEW", few)
     monkeypatch.setattr(fitting, "head_graph", watched_fit)
@@ -237,7 +237,7 @@ def test_false_alarms_outside_of_0_to_1_are_refused(good: Path, rate: float) -> 
 
 
 def test_unknown_methods_and_presets_are_refused() -> None:
-    known = r"\['fbft', 'fractalad', 'padim', 'patchcore', 'stlm'\]"
+    known = r"\['fbft', 'fractalad', 'lsfa', 'padim', 'patchcore', 'stlm'\]"
     with pytest.raises(ConfigError, match=rf"method must be one of {known}.*'best'"):
         choose("best", "embedded", {})
     with pytest.raises(ConfigError, match=r"preset of fbft must be one of .*'tiny'"):
@@ -378,6 +378,6 @@ def test_joined_graphs_do_what_their_parts_do() -> None:
     image = np.ones((1, 3, 4, 4), np.float32)
     run = session(joined)
     assert np.array_equal(run.run(None, {run.get_inputs()[0].name: image})[0], 4 * image)
-    check_join(joined, second, image, {"tap_8": 2 * image})
+    check_join(joined, second, {"image": image}, {"tap_8": 2 * image})
     with pytest.raises(ExportError, match="must agree with its parts"):
-        check_join(joined, second, image, {"tap_8": 3 * image})
+        check_join(joined, second, {"image": image}, {"tap_8": 3 * image})

@@ -90,7 +90,7 @@ def test_a_scorer_needs_no_calibration_and_gives_what_the_inspector_gives() -> N
     found = Inspector(made, threads=1).inspect(SPOT)
     assert np.array_equal(map, found.map)
     assert score == found.score == made.frame.score(map)
-    with pytest.raises(ArtifactError, match=r"must take one float image of \(1, 3, 4, 4\)"):
+    with pytest.raises(ArtifactError, match=r"must take float image of \(1, 3, 4, 4\) and give"):
         Scorer(made.graph, Frame(size=(4, 4)))
 
 
@@ -203,7 +203,7 @@ def identity(image: Any, out: Any) -> bytes:
     ids=["size", "batch", "channels", "rank", "type", "two inputs", "output type"],
 )
 def test_graphs_that_do_not_fit_the_frame_are_refused(graph: bytes) -> None:
-    with pytest.raises(ArtifactError, match=r"must take one float image of \(1, 3, 8, 8\)"):
+    with pytest.raises(ArtifactError, match=r"must take float image of \(1, 3, 8, 8\) and give"):
         Inspector(artifact(graph))
 
 

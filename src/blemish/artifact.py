@@ -19,7 +19,7 @@ from typing import Any
 
 from blemish.calibrate import Calibration
 from blemish.data.partners import others_from_json, sample_of
-from blemish.errors import ArtifactError, ConfigError
+from blemish.errors import ArtifactError, ConfigError, ImageError
 from blemish.frame import Frame
 from blemish.images import write_whole
 from blemish.records import Sample
@@ -79,12 +79,16 @@ class Artifact:
 
     def sample_of(self, image: Path) -> Sample:
         """A photograph with what belongs to it and the model can use. Raises ImageError."""
-        alone = Sample(image=image, split="test", defect_type="good")
-        return alone if self.sight is None else sample_of(image, self.sensor, self.others)
+        if self.sight is None:
+            return Sample(image=image, split="test", defect_type="good")
+        return self.sight.needed(sample_of(image, self.sensor, self.others))
 
     def shot_of(self, image: Path) -> Shot:
         """What sample_of finds, read. Raises ImageError."""
-        return read_shot(self.sample_of(image))[0]
+        try:
+            return read_shot(self.sample_of(image))[0]
+        except ConfigError as error:  # depth beside it, of a camera that nobody told
+            raise ImageError(str(error)) from error
 
     def save(self, path: str | Path) -> Path:
         """Writes the file whole or not at all; an older file stays until the new one is there.
@@ -152,6 +156,8 @@ def open_artifact(path: str | Path) -> Artifact:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _damaged(path, f"its manifest lacks or misstates {error}") from error
+    except ArtifactError as error:  # of a sensor or of patterns, which do not know the file
+        raise ArtifactError(f"'{path}': {error}") from error
 
 
 def _read_manifest(archive: zipfile.ZipFile, path: str | Path) -> dict[str, Any]:
@@ -236,11 +242,13 @@ def _several(manifest: dict[str, Any]) -> dict[str, Any]:
     sight = _sight(stored["sight"])
     parted = {choice: _calibration(one) for choice, one in dict(stored["parted"]).items()}
     _require(set(parted) == {"+".join(one) for one in sight.choices()[1:]}, "its calibrations")
+    others = others_from_json(stored["others"])
+    _require(set(sight.pictures) <= {PHOTOGRAPH, *others}, "where its pictures lie")
     return {
         "sight": sight,
         "parted": parted,
         "sensor": None if stored["sensor"] is None else Sensor.from_json(stored["sensor"]),
-        "others": others_from_json(stored["others"]),
+        "others": others,
     }
 
 

@@ -7,10 +7,8 @@ graph → artefact.
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +23,18 @@ from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
-from blemish.frame import SIXTEEN_BIT_WHITES
+from blemish.frame import SIXTEEN_BIT_WHITES, Frame
 from blemish.groups import GROUPS, SIZE
 from blemish.images import has_sixteen_bits, read_image, write_whole
-from blemish.licences import require_cleared, weights_files
 from blemish.methods import METHODS
-from blemish.methods.base import Config, Method, as_json
+from blemish.methods.base import Config, Method
 from blemish.nets.features import Features, extract, extract_shots
 from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
-from blemish.nets.weights import carried, file_hash, find_weights
+from blemish.nets.weights import file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
-from blemish.records import Map
+from blemish.provenance import describe, require_cleared, summary, weights_files
+from blemish.records import Map, Sample
 from blemish.rehearse import prepare
 from blemish.runtime import Inspector, Scorer, session
 from blemish.sensors import Sensor
@@ -47,7 +45,6 @@ from blemish.track import Track, silent
 Choice = tuple[str, ...]  # of modalities
 ALL: Choice = ()
 _GRAPHS = 2  # raise it whenever the same weights give another graph
-VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
 def fit_folder(
@@ -73,25 +70,19 @@ def fit_folder(
     if commercial:
         require_cleared(config)
     dataset = open_data(data, layout, sensor=sensor, others=others)
-    paths = [sample.image for sample in dataset.train]
     for note in dataset.notes:
         warn(note)
-    frame = replace(config.frame(), white=find_white(paths))
     sight = config.sight(dataset.train) if dataset.train else None
-    (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
-    store = cache_folder() / "features"
-    if sight is None:
-        features, facts = extract(backbone, frame, paths, store, track)
-    else:
-        features, facts = extract_shots(backbone, frame, sight, dataset.train, store, track)
-    good = usable(paths, features, facts, frame, warn)
-    parts = split(len(good.paths), false_alarms, seed, kind.trained)
-    spared = [good.paths[i] for fold in parts.folds for i in fold]
     if rehearse and sight is not None:
         raise ConfigError(
             "a rehearsal must be of photographs alone, but these parts come with"
             f" {', '.join(sight.modalities)}. Fit without --rehearse."
         )
+    frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
+    (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
+    good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
+    parts = split(len(good.paths), false_alarms, seed, kind.trained)
+    spared = [good.paths[i] for fold in parts.folds for i in fold]
     rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
 
     def hear(head: bytes, unseen: GoodParts) -> None:
@@ -107,7 +98,7 @@ def fit_folder(
     trim(cache_folder())
     scans = sight is not None and sight.points != "none"
     about = describe(config, method, preset, seed, commercial, scans)
-    about["data"] = summary(data, len(paths), good, fitted)
+    about["data"] = summary(data, len(dataset.train), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
     whole, *fewer = calibrations
@@ -123,6 +114,31 @@ def fit_folder(
             others=dict(others or {}) if sight else {},
         )
     )
+
+
+def photographs(samples: Sequence[Sample], sight: Sight | None) -> list[Path]:
+    """All files that the model is shown as photographs."""
+    others = [] if sight is None else [path for one in samples for _, path in one.others]
+    return [*(sample.image for sample in samples), *others]
+
+
+def look(
+    samples: Sequence[Sample],
+    backbone: bytes,
+    frame: Frame,
+    sight: Sight | None,
+    *,
+    track: Track,
+    warn: Callable[[str], None],
+) -> GoodParts:
+    """Features of what is usable of good samples; see parts.usable."""
+    store, paths = cache_folder() / "features", [sample.image for sample in samples]
+    if sight is None:
+        features, facts = extract(backbone, frame, paths, store, track)
+    else:
+        needed = [sight.needed(sample) for sample in samples]
+        features, facts = extract_shots(backbone, frame, sight, needed, store, track)
+    return usable(paths, features, facts, frame, warn)
 
 
 def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
@@ -297,41 +313,3 @@ def feed(
     head: ort.InferenceSession, features: Features, index: int, choice: Choice = ALL
 ) -> dict[str, npt.NDArray[np.float32]]:
     return inputs([entry.name for entry in head.get_inputs()], features, index, choice)
-
-
-def describe(
-    config: Config, method: str, preset: str, seed: int, commercial: bool, scans: bool
-) -> dict[str, Any]:
-    """What the manifest says of where the model came from."""
-    weights = [carried(name, path) for name, path in weights_files(config, scans).items()]
-    installed = {name: version(name) for name in VERSIONS}
-    return {
-        "method": method,
-        "preset": preset,
-        "config": as_json(config),
-        "seed": seed,
-        "backbone": next(one for one in weights if one["name"] == config.backbone),
-        "weights": weights,
-        "commercial": commercial,
-        "versions": {
-            "blemish": version("blemish"),
-            "python": platform.python_version(),
-            **installed,
-        },
-    }
-
-
-def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) -> dict[str, Any]:
-    """What the manifest says of the data: enough to tell a fitted image again, and odd ones."""
-    sizes = sorted((h * w, h, w) for h, w in {fact.size for fact in good.facts})
-    return {
-        "folder": Path(data).resolve().name,
-        "files": files,
-        "used": len(good.facts),
-        "fitted": len(fitted.facts),
-        "smallest": list(sizes[0][1:]),
-        "largest": list(sizes[-1][1:]),
-        "channels": sorted({fact.channels for fact in good.facts}),
-        "bits": sorted({fact.bits for fact in good.facts}),
-        "sha256": sorted(fact.sha256 for fact in good.facts),
-    }

@@ -19,8 +19,9 @@ from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.records import Map, Pixels, Prediction
 from blemish.regions import regions
-from blemish.sensors import Scan
-from blemish.shots import PHOTOGRAPH, Shot, Sight, read_points
+from blemish.scans import scan_of
+from blemish.sensors import Scan, Sensor
+from blemish.shots import PHOTOGRAPH, POINTS, Shot, Sight, read_points
 
 
 def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
@@ -60,9 +61,7 @@ class Scorer:
     ) -> None:
         self.frame, self.sight = frame, sight
         self._session = session(graph, threads=threads)
-        wanted = _wanted(frame, sight)
-        _require_fits(self._session, wanted)
-        self._entries = entries(self._session)
+        self._entries = _fitting(self._session, _wanted(frame, sight))
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
         """(H, W, C) pixels, or all that was taken of a part → native (H, W) map and image score,
@@ -127,19 +126,18 @@ class Inspector:
             photographs that were learnt from. What is missing is left out of the verdict, which
             says so.
 
-        Raises ImageError if a file cannot be read or nothing is there that the model knows,
-        ArtifactError if the graph fails.
+        Raises ImageError if a file cannot be read, if something is given that the model does not
+        know, or nothing that it knows, ArtifactError if the graph fails.
         """
         start = time.perf_counter()
+        _require_known(self.artifact.sight, [*(others or {}), *[POINTS] * (points is not None)])
         found = Shot()
         if isinstance(image, (str, Path)):
             found = self.artifact.shot_of(Path(image))
         elif image is not None:
             found = Shot(pictures={PHOTOGRAPH: _as_pixels(image)})
         told = {name: _pixels(one) for name, one in (others or {}).items()}
-        scan = found.scan if points is None else points
-        if isinstance(scan, (str, Path)):
-            scan = read_points(Path(scan), self.artifact.sensor)
+        scan = found.scan if points is None else _scan(points, self.artifact.sensor)
         return self._predict(Shot(pictures={**found.pictures, **told}, scan=scan), start)
 
     def inspect_shot(self, shot: Shot) -> Prediction:
@@ -179,28 +177,61 @@ def _wanted(frame: Frame, sight: Sight | None) -> dict[str, tuple[int, ...]]:
     return sight.inputs(frame)
 
 
-def _require_fits(run: ort.InferenceSession, wanted: dict[str, tuple[int, ...]]) -> None:
-    """Raises ArtifactError unless a graph takes what it will be given."""
-    given = {one.name.rsplit("/", 1)[-1]: one for one in run.get_inputs()}
-    # a name instead of a number takes any size; a graph of one input may call it anything
-    if len(given) == len(wanted) == 1:
-        given = dict(zip(wanted, given.values(), strict=True))
-    fits = given.keys() == wanted.keys() and all(
-        one.type == "tensor(float)"
-        and len(one.shape) == len(wanted[name])
-        and all(
-            has in (one_of, None) or isinstance(has, str)
-            for has, one_of in zip(one.shape, wanted[name], strict=True)
-        )
-        for name, one in given.items()
-    )
+def _fitting(run: ort.InferenceSession, wanted: dict[str, tuple[int, ...]]) -> dict[str, str]:
+    """The graph's input for each thing that it will be given. Raises ArtifactError unless it takes
+    these and nothing else."""
+    inputs = {one.name: one for one in run.get_inputs()}
+    # a graph of one input may call it anything
+    alone = len(inputs) == len(wanted) == 1
+    named = dict(zip(wanted, inputs, strict=True)) if alone else entries(run)
+    fits = named.keys() == wanted.keys() and len(inputs) == len(wanted)
     types = [one.type for one in run.get_outputs()]
-    if not fits or types[:1] != ["tensor(float)"]:
-        takes = [(one.name, one.type, one.shape) for one in run.get_inputs()]
+    if (
+        not fits
+        or not all(_takes(inputs[named[name]], shape) for name, shape in wanted.items())
+        or types[:1] != ["tensor(float)"]
+    ):
+        takes = [(one.name, one.type, one.shape) for one in inputs.values()]
+        must = ", ".join(f"{name} of {shape}" for name, shape in wanted.items())
         raise ArtifactError(
-            f"the graph must take floats {wanted} and give float scores, but takes {takes} and"
+            f"the graph must take float {must} and give float scores, but takes {takes} and"
             f" gives {types}. Fit again."
         )
+    return named
+
+
+def _takes(entry: ort.NodeArg, shape: tuple[int, ...]) -> bool:
+    # a name instead of a number takes any size
+    return (
+        entry.type == "tensor(float)"
+        and len(entry.shape) == len(shape)
+        and all(
+            isinstance(has, str) or has in (wanted, None)
+            for has, wanted in zip(entry.shape, shape, strict=True)
+        )
+    )
+
+
+def _require_known(sight: Sight | None, told: list[str]) -> None:
+    """Raises ImageError on a modality that the model does not know: it would look as if it took
+    part in the verdict."""
+    known = (PHOTOGRAPH,) if sight is None else sight.modalities
+    if odd := [name for name in told if name not in known]:
+        raise ImageError(
+            f"what is given of a part must be among what the model learnt from"
+            f" ({', '.join(known)}), but is {', '.join(odd)}. Correct the name, or leave it out."
+        )
+
+
+def _scan(points: str | Path | Scan, sensor: Sensor | None) -> Scan:
+    if isinstance(points, (str, Path)):
+        return read_points(Path(points), sensor)
+    if not isinstance(points, Scan):
+        raise ImageError(
+            f"points must be a path or a Scan, but are of {type(points)}. Make them one with"
+            " blemish.scans.scan_of."
+        )
+    return scan_of(points.points, points.seen)  # a program's may hold NaN, or another float type
 
 
 def _photograph(shot: Shot) -> Pixels:

@@ -150,9 +150,10 @@ def score_dataset(
     """
 
     def predict(data: bytes, sample: Sample) -> tuple[Map, float]:
-        if inspector.artifact.sight is None:
+        sight = inspector.artifact.sight
+        if sight is None:
             return inspector.score(decode_image(data, str(sample.image)))
-        return inspector.score(read_shot(sample)[0].without(without))
+        return inspector.score(read_shot(sight.needed(sample))[0].without(without))
 
     known = set(inspector.artifact.about.get("data", {}).get("sha256", ()))
     return score_samples(dataset, predict, known, evaluator, track=track)
@@ -205,7 +206,7 @@ def view(inspector: Inspector, item: Scored, without: Sequence[str] = ()) -> Vie
     pixels = read_image(item.sample.image)
     shot = Shot(pictures={PHOTOGRAPH: pixels})
     if inspector.artifact.sight is not None:
-        shot = read_shot(item.sample)[0]
+        shot = read_shot(inspector.artifact.sight.needed(item.sample))[0]
     seen = shot.without(without)
     calibration, _ = inspector.artifact.calibration_of(seen)
     return View(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -107,8 +107,9 @@ class Sight:
         return left
 
     def there(self, shot: Shot) -> tuple[str, ...]:
-        """Which of the modalities a shot has. Raises ImageError if it has none."""
-        scan = () if shot.scan is None else (POINTS,)
+        """Which of the modalities a shot has; a scan that saw nothing is none. Raises ImageError if
+        it has none."""
+        scan = () if shot.scan is None or not shot.scan.seen.any() else (POINTS,)
         found = tuple(name for name in self.modalities if name in (*shot.pictures, *scan))
         if not found:
             raise ImageError(
@@ -138,9 +139,19 @@ class Sight:
         }
 
     def inputs(self, frame: Frame) -> dict[str, tuple[int, ...]]:
-        """Shapes of what feed gives."""
-        empty = Shot(pictures={name: np.zeros((1, 1, 1), np.uint8) for name in self.pictures})
-        return {name: one.shape for name, one in self.feed(frame, empty).items()}
+        """Shapes of what feed gives, without making pictures of a size that a stranger tells."""
+        return {
+            "image": (len(self.pictures), 3, *frame.size),
+            "present": (len(self.modalities),),
+            **{name: one.shape for name, one in self._scan(None).items()},
+        }
+
+    def needed(self, sample: Sample) -> Sample:
+        """The sample less what is not shown."""
+        others = tuple(one for one in sample.others if one[0] in self.pictures)
+        fields = ("points", "depth", "depth_range", "disparity", "normals", "pose")
+        bare: dict[str, Any] = dict.fromkeys(fields) if self.points == "none" else {}
+        return replace(sample, others=others, **bare)
 
     def _scan(self, scan: Scan | None) -> dict[str, npt.NDArray[np.float32]]:
         if self.points == "none":
@@ -167,4 +178,8 @@ def read_shot(sample: Sample, masks: Path | None = None) -> tuple[Shot, tuple[by
     files = scan_files(sample)
     pixels = pictures[PHOTOGRAPH]
     scan = read_scan(sample, (pixels.shape[0], pixels.shape[1]), masks) if files else None
-    return Shot(pictures=pictures, scan=scan), (*told, *(read_bytes(file) for file in files))
+    try:
+        shot = Shot(pictures=pictures, scan=scan)
+    except ImageError as error:
+        raise ImageError(f"{error} It is about '{sample.image}'.") from error
+    return shot, (*told, *(read_bytes(file) for file in files))

@@ -41,6 +41,7 @@ FEW = 5  # parts up to which none is spared: a fit that spares some exports one 
 QUICK: dict[str, dict[str, Any]] = {
     "fractalad": {"steps": 2, "batch": 2, "patience": 0},
     "stlm": {"steps": 2, "batch": 2, "patience": 0, "denoising": 2},
+    "lsfa": {"steps": 2, "batch": 2, "patience": 0, "grid": 8},
 }
 ODD_SIZES = [(37, 53), (301, 211), (64, 64), (1, 1), (1, 90), (90, 1)]
 PRESETS = [(method, preset) for method in METHODS for preset in METHODS[method].presets]

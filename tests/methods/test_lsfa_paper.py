@@ -21,7 +21,6 @@ from blemish.errors import ConfigError, WeightsError
 from blemish.fitting import backbone_graph, choose, fit_folder
 from blemish.frame import Frame
 from blemish.images import read_image
-from blemish.licences import require_cleared
 from blemish.methods.lsfa import Lsfa, LsfaConfig
 from blemish.methods.lsfa_head import Cells
 from blemish.nets import points
@@ -30,6 +29,7 @@ from blemish.nets.features import shown
 from blemish.nets.frozen import Frozen
 from blemish.nets.points import PointMae, Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES, PRETRAINED
+from blemish.provenance import require_cleared
 from blemish.runtime import Inspector, entries, session
 from blemish.shots import POINTS, read_shot
 

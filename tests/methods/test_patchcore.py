@@ -15,9 +15,9 @@ import blemish
 from blemish.cache import cache_folder
 from blemish.errors import ConfigError, DataError, WeightsError
 from blemish.fitting import fit_folder
-from blemish.methods import patchcore as room
 from blemish.methods.padim import Stack
 from blemish.methods.patchcore import Patchcore, PatchcoreConfig
+from blemish.nets import spool
 from blemish.nets.features import Features
 from graphs import no_origin
 
@@ -98,7 +98,7 @@ def test_a_full_disk_is_said(features: Features, monkeypatch: pytest.MonkeyPatch
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(room.tempfile, "TemporaryDirectory", full)
+    monkeypatch.setattr(spool.tempfile, "TemporaryDirectory", full)
     with pytest.raises(DataError, match=r"No space left on device\. Free some space"):
         Patchcore(PatchcoreConfig(size=64)).fit(features)
 

@@ -56,10 +56,10 @@ class _Wanted:
 def require_others(others: Mapping[str, str]) -> None:
     """Raises ConfigError unless it maps names of further photographs to patterns."""
     for name, pattern in others.items():
-        if not _NAME.fullmatch(name) or name in ("image", "points"):
+        if not _NAME.fullmatch(name) or name in ("image", "photograph", "points"):
             raise ConfigError(
                 "the name of a further photograph must be a letter and up to 31 letters, digits, -"
-                f" or _, and not image or points, but is {name[:50]!r}. Choose another."
+                f" or _, and not image, photograph or points, but is {name[:50]!r}. Choose another."
             )
         require_pattern(pattern, f"the pattern of photographs {name!r} (--other)")
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from blemish.cache import backgrounds_folder
 from blemish.descriptors import stretch_of
-from blemish.errors import ImageError, needs_extra
+from blemish.errors import ConfigError, ImageError, needs_extra
 from blemish.frame import Frame
 from blemish.methods.base import Config, Method, require_boxes, tap_names
 from blemish.methods.lsfa_head import LsfaHead, Parts, patches_of, weigh
@@ -34,12 +35,12 @@ from blemish.track import Track, silent
 
 SPARED = 5  # every so manieth part is not learnt from: adaptation and scores are judged by it
 LOOKED_AT = 20  # scans that tell which unit z is in
+LIGHTEST = 0.01  # weight of a modality, of the heaviest one's
 
 
 @dataclass(frozen=True, kw_only=True)
 class LsfaConfig(Config):
-    """grid: cells along a side, in each of which every modality has one feature; size must be a
-        multiple of it.
+    """grid: cells along a side, in each of which every modality has one feature.
     points: how scans are shown: "fpfh" (descriptors.py), or "groups" for Point-MAE (paper), whose
         file is point_mae.
     heads: of an adaptor's attention.
@@ -97,15 +98,9 @@ class LsfaConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.grid > 0 and self.size % self.grid == 0,
-            "grid",
-            f"cells that divide the {self.size} pixels",
-            self.grid,
-        )
         for name in ("steps", "patience", "ridge", "agree", "alike", "compact", "whole", "cap"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
-        for name in ("batch", "check", "heads", "joint", "queue", "images"):
+        for name in ("grid", "batch", "check", "heads", "joint", "queue", "images"):
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
         for name in ("rate", "temperature"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
@@ -132,7 +127,11 @@ class LsfaConfig(Config):
         every = [{name for name, _ in sample.others} for sample in samples]
         names = [PHOTOGRAPH, *(n for n, _ in samples[0].others if all(n in one for one in every))]
         points = self.points if all(scan_files(sample) for sample in samples) else "none"
-        require(len(names) + (points != "none") <= MOST, "modalities", f"at most {MOST}", names)
+        if len(names) + (points != "none") > MOST:
+            raise ConfigError(
+                f"parts must come with at most {MOST} modalities, but these have"
+                f" {', '.join([*names, *['points'] * (points != 'none')])}. Leave out some --other."
+            )
         if len(names) == 1 and points == "none":
             return None
         stretch = _stretch(samples) if points == "fpfh" else 1.0
@@ -143,7 +142,7 @@ def _stretch(samples: Sequence[Sample]) -> float:
     found = []
     for sample in samples[:: -(-len(samples) // LOOKED_AT)]:
         try:
-            found.append(stretch_of(read_scan(sample)))
+            found.append(stretch_of(read_scan(sample, masks=backgrounds_folder())))
         except ImageError:
             continue  # reported when its features are computed
     return float(np.median(found)) if found else 1.0
@@ -223,8 +222,9 @@ class Lsfa(Method):
             memory.add({str(i): images[i] for i in learnt if len(images[i])}, track=track)
             known = Nearest(memory.rows, 0)
             far = torch.cat([known(torch.from_numpy(np.array(images[i]))) for i in spared])
-            head.level[number] = far.mean()
-            head.spread[number] = far.std().clamp_min(1e-6)
+            if len(far) > 1:  # a scan may have seen nothing of them
+                head.level[number] = far.mean()
+                head.spread[number] = far.std().clamp_min(1e-6)
             rest = {str(i): images[i] for i in spared if str(i) not in memory.images}
             if rest := {name: image for name, image in rest.items() if len(image)}:
                 memory.add(rest, track=track)
@@ -252,7 +252,10 @@ def _svm(head: LsfaHead, features: Features, indices: Sequence[int]) -> Tensor:
             scores, seen = head.scores(*given)
             rows.append(scores[:, seen.all(0)].T.numpy())
     every = np.concatenate(rows)
-    found = np.maximum(SGDOneClassSVM(random_state=42).fit(every).coef_, 0)
-    total = float(found.sum())
     even = np.ones(every.shape[1])
-    return torch.from_numpy(found * len(found) / total if total > 0 else even).float()
+    if len(every) == 0:  # no cell is seen by all
+        return torch.from_numpy(even).float()
+    # Even what tells nothing beside the others is all there is where they are missing.
+    found = np.maximum(SGDOneClassSVM(random_state=42).fit(every).coef_, 0)
+    found = np.maximum(found, LIGHTEST * found.max()) if found.max() > 0 else even
+    return torch.from_numpy(found * len(found) / found.sum()).float()

@@ -39,10 +39,10 @@ class Cells(nn.Module):
 
     def _fit(self, tap: Tensor) -> Tensor:
         side = tap.shape[2]
-        if side > self.grid and side % self.grid == 0:
-            return F.avg_pool2d(tap, side // self.grid)
         if side == self.grid:
             return tap
+        if side % self.grid == 0:
+            return F.avg_pool2d(tap, side // self.grid)
         how = "bilinear" if self.smooth else "nearest"
         return F.interpolate(tap, (self.grid, self.grid), mode=how)
 

@@ -15,6 +15,7 @@ from typing import cast
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
@@ -24,18 +25,17 @@ from blemish.errors import SynthError
 from blemish.frame import Frame
 from blemish.methods.lsfa_head import Patches
 from blemish.metrics.ranking import auroc
-from blemish.nets.features import Array, Features, shown
+from blemish.nets.features import Array, Features, Origin, shown
 from blemish.nets.nearest import nearest_square
 from blemish.records import Mask, Pixels
 from blemish.runtime import session
 from blemish.sensors import Scan
 from blemish.shots import PHOTOGRAPH, Shot, read_shot
-from blemish.synth import maker
+from blemish.synth import RELIEF, maker
 from blemish.synth.stream import KINDS, Stream
 
 MOST = 24  # parts that defects are made up on
 ROWS = 4096  # patches of parts learnt from, that others are compared with
-SHAPES = ("bump", "dent", "hole", "scratch3d")  # of scans
 FAINT = 0.2  # opacity of defects in photographs: plain ones are found with any features
 MARKED = 0.3  # share of a cell that a defect covers, for the cell to count as one
 
@@ -58,7 +58,8 @@ class Watch:
         seed: int,
     ) -> None:
         chosen = [*spared][:MOST]
-        made = [_spoilt(features, index, seed) for index in chosen]
+        run = session(features.origin.graph, threads=1)
+        made = [_spoilt(run, features.origin, index, seed) for index in chosen]
         spoilt = [np.stack(part) for part in zip(*(parts for parts, _ in made), strict=True)]
         self.clean, self.spoilt, self.known = (
             cells([torch.from_numpy(part) for part in parts])
@@ -91,11 +92,12 @@ class Watch:
         return float(auroc(np.concatenate(far), truth))
 
 
-def _spoilt(features: Features, index: int, seed: int) -> tuple[list[Array], list[Mask]]:
+def _spoilt(
+    run: ort.InferenceSession, origin: Origin, index: int, seed: int
+) -> tuple[list[Array], list[Mask]]:
     """What a part with a made-up defect in each modality becomes, as features.batch has it, and
     each modality's mask."""
-    origin, sight = features.origin, features.origin.sight
-    run = session(origin.graph, threads=1)
+    sight = origin.sight
     if sight is None:
         altered, mask = _picture(origin.paths[index], origin.frame, (seed, index))
         return [tap[0] for tap in shown(run, {"image": altered})], [mask]
@@ -122,7 +124,7 @@ def _reshaped(
 ) -> tuple[Scan, Mask]:
     """The scan with a defect of shape, and where; as it is if none can be made."""
     upright = np.array([1, 1, stretch], np.float32)
-    for kind in rng.permutation(SHAPES).tolist():
+    for kind in rng.permutation(RELIEF).tolist():
         with suppress(SynthError):
             made = maker(kind)(picture, scan.points * upright, rng)
             points = cast(Array, made.points)

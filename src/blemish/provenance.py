@@ -1,14 +1,58 @@
-"""Whether a preset's pretrained weights may be used in a product."""
+"""Where a model came from, as its manifest tells it, and whether its weights may be sold."""
 
 from __future__ import annotations
 
+import platform
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from blemish.errors import WeightsError
 from blemish.methods import METHODS
-from blemish.methods.base import Config
+from blemish.methods.base import Config, as_json
 from blemish.nets.pretrained import PRETRAINED
 from blemish.nets.weights import carried, find_weights
+from blemish.parts import GoodParts
+
+VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
+
+
+def describe(
+    config: Config, method: str, preset: str, seed: int, commercial: bool, scans: bool
+) -> dict[str, Any]:
+    """What the manifest says of where the model came from. scans: see Config.pretrained."""
+    weights = [carried(name, path) for name, path in weights_files(config, scans).items()]
+    installed = {name: version(name) for name in VERSIONS}
+    return {
+        "method": method,
+        "preset": preset,
+        "config": as_json(config),
+        "seed": seed,
+        "backbone": next(one for one in weights if one["name"] == config.backbone),
+        "weights": weights,
+        "commercial": commercial,
+        "versions": {
+            "blemish": version("blemish"),
+            "python": platform.python_version(),
+            **installed,
+        },
+    }
+
+
+def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) -> dict[str, Any]:
+    """What the manifest says of the data: enough to tell a fitted image again, and odd ones."""
+    sizes = sorted((h * w, h, w) for h, w in {fact.size for fact in good.facts})
+    return {
+        "folder": Path(data).resolve().name,
+        "files": files,
+        "used": len(good.facts),
+        "fitted": len(fitted.facts),
+        "smallest": list(sizes[0][1:]),
+        "largest": list(sizes[-1][1:]),
+        "channels": sorted({fact.channels for fact in good.facts}),
+        "bits": sorted({fact.bits for fact in good.facts}),
+        "sha256": sorted(fact.sha256 for fact in good.facts),
+    }
 
 
 def require_cleared(config: Config) -> None:
