@@ -73,11 +73,8 @@ def fit_folder(
     for note in dataset.notes:
         warn(note)
     sight = config.sight(dataset.train) if dataset.train else None
-    if rehearse and sight is not None:
-        raise ConfigError(
-            "a rehearsal must be of photographs alone, but these parts come with"
-            f" {', '.join(sight.modalities)}. Fit without --rehearse."
-        )
+    if rehearse:
+        _require_photographs_alone(sight)
     frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
@@ -96,8 +93,7 @@ def fit_folder(
     graph = join(backbone, head)
     _check(graph, head, good)
     trim(cache_folder())
-    scans = sight is not None and sight.points != "none"
-    about = describe(config, method, preset, seed, commercial, scans)
+    about = describe(config, method, preset, seed, commercial, sight)
     about["data"] = summary(data, len(dataset.train), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
@@ -114,6 +110,14 @@ def fit_folder(
             others=dict(others or {}) if sight else {},
         )
     )
+
+
+def _require_photographs_alone(sight: Sight | None) -> None:
+    if sight is not None:
+        raise ConfigError(
+            "a rehearsal must be of photographs alone, but these parts come with"
+            f" {', '.join(sight.modalities)}. Fit without --rehearse."
+        )
 
 
 def photographs(samples: Sequence[Sample], sight: Sight | None) -> list[Path]:

@@ -13,14 +13,16 @@ from blemish.methods.base import Config, as_json
 from blemish.nets.pretrained import PRETRAINED
 from blemish.nets.weights import carried, find_weights
 from blemish.parts import GoodParts
+from blemish.shots import Sight
 
 VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
 
 
 def describe(
-    config: Config, method: str, preset: str, seed: int, commercial: bool, scans: bool
+    config: Config, method: str, preset: str, seed: int, commercial: bool, sight: Sight | None
 ) -> dict[str, Any]:
-    """What the manifest says of where the model came from. scans: see Config.pretrained."""
+    """What the manifest says of where the model came from."""
+    scans = sight is not None and sight.points != "none"
     weights = [carried(name, path) for name, path in weights_files(config, scans).items()]
     installed = {name: version(name) for name in VERSIONS}
     return {

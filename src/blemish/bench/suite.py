@@ -39,6 +39,7 @@ METHODS = (
     "fbft",
     "fractalad",
     "stlm",
+    "lsfa",
 )  # by name: to read a suite needs no torch
 
 
