@@ -28,6 +28,8 @@ RUNS = (
     "fractalad:cookies:0",
     "fractalad:hazelnut_toy:0",
     "stlm:magnetic_tile:0",
+    "stlm:magnetic_tile:1",
+    "stlm:magnetic_tile:2",
 )
 TURNS, WARM = 200, 20
 FIGURES = ("image_auroc", "pixel_auroc", "aupro_30", "aupro_05")

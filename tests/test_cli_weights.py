@@ -27,7 +27,6 @@ from commands import run as run_words
 from weights_server import packed, serving, state
 
 MAE, LITE0 = "point_mae", "tf_efficientnet_lite0"
-PLANNED = ("lsfa",)  # methods that the table knows before METHODS does
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -51,8 +50,7 @@ def test_the_table_names_the_presets_that_need_it() -> None:
     for one in PRETRAINED.values():
         for preset in one.presets:
             said.setdefault(preset, set()).add(one.name)
-    later = {name for name in said if name.startswith(PLANNED) and name not in needed}
-    assert {name: of for name, of in said.items() if name not in later} == needed
+    assert said == needed
 
 
 def test_the_table_is_consistent() -> None:

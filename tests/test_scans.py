@@ -363,6 +363,7 @@ def test_ply_files_that_are_refused(tmp_path: Path, data: bytes, said: str) -> N
         (edited(pcd(POINTS), b"FIELDS x", b"FIELDS w"), "x"),
         (edited(pcd(POINTS), b"TYPE F F U F", b"TYPE F F U"), "zip"),
         (edited(pcd(POINTS), b"WIDTH 7", b"WIDTH 0"), "0"),
+        (edited(pcd(POINTS), b"SIZE 4 4", b"SIZE 4 9"), "'<f9' not understood"),
         (pcd(POINTS)[:-1], "cut short"),
         (b"WIDTH 2\n", "no line 'DATA'"),
     ],

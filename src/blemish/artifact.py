@@ -109,14 +109,15 @@ class Artifact:
             **self.about,
             "frame": asdict(self.frame),
             "calibration": asdict(self.calibration),
-            **self._several(),
+            **self.several(),
             "members": {GRAPH: member},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
         return text.encode(errors="surrogatepass")  # a folder's name may hold bytes of no text
 
-    def _several(self) -> dict[str, Any]:
-        """What the manifest of a model of several modalities says besides."""
+    def several(self) -> dict[str, Any]:
+        """What the manifest of a model of several modalities says besides: sight, parted, sensor,
+        others; of one modality nothing."""
         if self.sight is None:
             return {}
         return {

@@ -82,6 +82,7 @@ def summary(path: Path, artifact: Any) -> dict[str, Any]:
         "threshold": calibration.threshold,
         "promised_false_alarm_rate": calibration.promised,
         "promise": calibration.note(),
+        **artifact.several(),
     }
 
 

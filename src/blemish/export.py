@@ -56,14 +56,15 @@ def check_parity(net: nn.Module, graph: bytes, feed: dict[str, Tensor]) -> None:
 
 
 def join(backbone: bytes, head: bytes) -> bytes:
-    """One graph: the backbone's taps feed the head's inputs of the same names. A head that takes
-    the image, too, shares the backbone's; what else it takes is an input of the graph. One that
-    takes no tap is the whole graph."""
-    alone = onnx.load_from_string(head)
-    taps = [entry.name for entry in alone.graph.input if entry.name.startswith("tap_")]
+    """One graph: what the backbone gives feeds the head's inputs of the same names. A head that
+    takes the image, too, shares the backbone's; what else it takes is an input of the graph. One
+    that takes nothing of the backbone's is the whole graph."""
+    alone, whole = onnx.load_from_string(head), onnx.load_from_string(backbone)
+    given = {entry.name for entry in whole.graph.output}
+    taps = [entry.name for entry in alone.graph.input if entry.name in given]
     if not taps:
         return head
-    first = onnx.compose.add_prefix(onnx.load_from_string(backbone), "backbone/")
+    first = onnx.compose.add_prefix(whole, "backbone/")
     second = onnx.compose.add_prefix(alone, "head/")
     second.ir_version = first.ir_version
     joined = onnx.compose.merge_models(

@@ -24,10 +24,12 @@ from blemish.data import open_data
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES, Frame
+from blemish.groups import GROUPS, SIZE
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
 from blemish.nets.features import Features, extract, extract_shots
+from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
@@ -72,7 +74,7 @@ def fit_folder(
         warn(note)
     sight = sight_of(config, dataset.train, rehearse)
     frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
-    (backbone,) = track(map(backbone_graph, [config]), "Preparing the backbone", 1)
+    (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
@@ -88,7 +90,8 @@ def fit_folder(
     graph = join(backbone, head)
     _check(graph, head, good)
     trim(cache_folder())
-    about = describe(config, method, preset, seed, commercial)
+    scans = sight is not None and sight.points != "none"
+    about = describe(config, method, preset, seed, commercial, scans)
     about["data"] = summary(data, len(dataset.train), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
@@ -190,8 +193,11 @@ def find_white(paths: Sequence[Path]) -> int:
     return fits[0] if fits else SIXTEEN_BIT_WHITES[-1]
 
 
-def backbone_graph(config: Config) -> bytes:
-    """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps."""
+def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
+    """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps.
+
+    sight: if it shows a scan in groups, Point-MAE is part of it.
+    """
     if not config.taps:
         weights_files(config)  # what is not there is said now, not after looking at the photographs
         return b""
@@ -203,13 +209,19 @@ def backbone_graph(config: Config) -> bytes:
     weights = find_weights(config.backbone, config.weights)
     side = config.size if config.backbone.startswith("vit_") else "any"
     key = f"{_GRAPHS} {file_hash(weights)} {config.backbone} {config.taps} {side}"
+    points = None
+    if sight is not None and sight.points == "groups":
+        points = find_weights("point_mae", config.pretrained()["point_mae"], "point_mae")
+        key += f" {file_hash(points)} {sight.grid} {GROUPS} {SIZE}"
     kept = cache_folder() / "graphs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     if kept.is_file():
         kept.touch()
         return kept.read_bytes()
     from blemish.nets.frozen import frozen_graph  # timm takes seconds to import
 
-    graph = frozen_graph(config.backbone, config.taps, (config.size, config.size), weights)
+    shapes = Shapes(read_point_mae(points), sight.grid) if sight and points else None
+    size = (config.size, config.size)
+    graph = frozen_graph(config.backbone, config.taps, size, weights, shapes)
     keep(kept, graph)
     return graph
 

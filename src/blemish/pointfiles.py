@@ -84,7 +84,7 @@ def read_pcd(path: str | Path, size: Size | None = None) -> Points:
         if there[0] * there[1] != wanted[0] * wanted[1]:
             raise ValueError(f"it has {there[0] * there[1]} points for {wanted[0]} x {wanted[1]}")
         return _grid(body, kinds, wanted, how == "ascii")
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:  # TypeError: no number's SIZE
         raise _refused(path, "PCD", error) from error
 
 

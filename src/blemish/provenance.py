@@ -18,10 +18,10 @@ VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "
 
 
 def describe(
-    config: Config, method: str, preset: str, seed: int, commercial: bool
+    config: Config, method: str, preset: str, seed: int, commercial: bool, scans: bool
 ) -> dict[str, Any]:
-    """What the manifest says of where the model came from."""
-    weights = [carried(name, path) for name, path in weights_files(config).items()]
+    """What the manifest says of where the model came from. scans: see Config.pretrained."""
+    weights = [carried(name, path) for name, path in weights_files(config, scans).items()]
     installed = {name: version(name) for name in VERSIONS}
     return {
         "method": method,
@@ -57,7 +57,8 @@ def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) ->
 
 def require_cleared(config: Config) -> None:
     """Raises WeightsError, naming licence and alternatives, unless all pretrained weights are
-    cleared for commercial use; and if they are not here, for then nobody knows what they are."""
+    cleared for commercial use; and if they are not here, for then nobody knows what they are.
+    Those that only scans need are among them: no data have been looked at yet."""
     for name in config.pretrained():
         if name in PRETRAINED and not PRETRAINED[name].commercial:
             one = PRETRAINED[name]
@@ -85,6 +86,7 @@ def _not_cleared(name: str, why: str) -> WeightsError:
     )
 
 
-def weights_files(config: Config) -> dict[str, Path]:
-    """The file of each of a config's pretrained weights. Raises WeightsError if one is not here."""
-    return {name: find_weights(name, file) for name, file in config.pretrained().items()}
+def weights_files(config: Config, scans: bool = True) -> dict[str, Path]:
+    """The file of each of a config's pretrained weights. scans: see Config.pretrained. Raises
+    WeightsError if one is not here."""
+    return {name: find_weights(name, file) for name, file in config.pretrained(scans).items()}

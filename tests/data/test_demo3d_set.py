@@ -156,3 +156,11 @@ def test_the_same_demo_is_used_again_and_another_left_alone(demo: Path, tmp_path
     with pytest.raises(ConfigError, match="per_defect of the demo must be 1 or more"):
         make_demo3d(tmp_path / "d", per_defect=-2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_categories_can_be_left_out(tmp_path: Path) -> None:
+    few = make_demo3d(tmp_path / "few", train_good=1, test_good=1, per_defect=1, categories=["lid"])
+    assert [folder.name for folder in sorted(few.iterdir()) if folder.is_dir()] == ["lid"]
+    every = small(tmp_path / "every")
+    first = Path("lid", "train", "good", "rgb", "000.png")
+    assert (few / first).read_bytes() == (every / first).read_bytes()

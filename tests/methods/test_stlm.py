@@ -324,7 +324,7 @@ def test_the_paper_preset_runs_end_to_end(
     assert found.score == pytest.approx(ten.mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize("size", [48, 112])
+@pytest.mark.parametrize("size", [48, pytest.param(112, marks=pytest.mark.slow)])
 def test_torch_and_runtime_agree_at_other_sizes(
     size: int, files: dict[str, str], looked: Features
 ) -> None:

@@ -78,3 +78,22 @@ def test_the_graph_gives_what_torch_gives(monkeypatch: pytest.MonkeyPatch, neigh
     graph = to_onnx(net, (points,), ["points"], ["far"], {})
     check_parity(net, graph, {"points": points})
     assert len(graph) < 1.3 * rows.nbytes  # each row lies in it once
+
+
+def test_the_crowd_can_be_judged_in_another_unit() -> None:
+    """LSFA's released code divides distances in the weight, and there alone, by the root of D."""
+    points, rows = drawn(25, 6, 2), drawn(10, 6, 3)
+    unit = 6**0.5
+    found = Nearest(rows, 3, unit)(torch.from_numpy(points)).numpy()
+    share = weight(points / np.float32(unit), rows / np.float32(unit), 3)
+    assert found == pytest.approx(cdist(points, rows).min(1) * share, rel=1e-3)
+
+
+def test_what_is_not_counted_is_not_the_farthest() -> None:
+    points, rows = drawn(25, 6, 2), drawn(10, 6, 3)
+    counted = np.ones(25, np.bool_)
+    counted[cdist(points, rows).min(1).argsort()[-5:]] = False
+    found = Nearest(rows, 3)(torch.from_numpy(points), torch.from_numpy(counted)).numpy()
+    share = weight(points[counted], rows, 3)
+    assert share != pytest.approx(weight(points, rows, 3), rel=1e-3)
+    assert found == pytest.approx(cdist(points, rows).min(1) * share, rel=1e-3, abs=1e-2)

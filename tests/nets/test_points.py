@@ -1,4 +1,4 @@
-"""Centres, groups and interpolation against SciPy; Point-MAE against its parts, one by one."""
+"""Point-MAE against its parts, one by one; its graph against groups and interpolation by hand."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
-from blemish.errors import ShapeError, WeightsError
-from blemish.nets import points as room
-from blemish.nets.points import (
-    PointMae,
-    farthest_points,
-    groups,
-    interpolate,
-    neighbours,
-    read_point_mae,
-)
+from blemish.errors import WeightsError
+from blemish.export import check_parity, to_onnx
+from blemish.groups import groups_of
+from blemish.nets.points import PointMae, Shapes, read_point_mae
+from blemish.sensors import Scan
 
 
-def drawn(count: int, seed: int = 0) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, 3))).float()
+def drawn(count: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Centres and groups around them."""
+    rng = np.random.default_rng(seed)
+    centres, around = rng.normal(size=(count, 3)), rng.normal(size=(count, size, 3)) / 10
+    return torch.from_numpy(centres).float(), torch.from_numpy(around).float()
 
 
 def net(seed: int = 0) -> PointMae:
@@ -37,73 +32,6 @@ def net(seed: int = 0) -> PointMae:
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
     return made.requires_grad_(False)
-
-
-@given(count=st.integers(1, 60), wanted=st.integers(1, 80), seed=st.integers(0, 999))
-def test_each_centre_is_farthest_from_those_before(count: int, wanted: int, seed: int) -> None:
-    points = drawn(count, seed)
-    chosen = farthest_points(points, wanted)
-    assert len(chosen) == wanted
-    assert chosen[0] == 0
-    wide = points.double().numpy()
-    for turn in range(1, min(wanted, count)):
-        before = wide[chosen[:turn]]
-        far = np.linalg.norm(wide[:, None] - before[None], axis=2).min(1)
-        assert far[chosen[turn]] == pytest.approx(far.max(), rel=1e-5)
-    assert len(set(chosen[:count].tolist())) == min(count, wanted)
-    assert chosen[count:].tolist() == [chosen[i % count] for i in range(max(0, wanted - count))]
-
-
-def test_equal_points_are_all_taken_once() -> None:
-    assert sorted(farthest_points(torch.zeros(5, 3), 5).tolist()) == [0, 1, 2, 3, 4]
-
-
-@pytest.mark.parametrize("chunk", [1, 4096])
-def test_neighbours_are_scipys(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    monkeypatch.setattr(room, "CHUNK", chunk)
-    points, centres = drawn(300), drawn(40, 1)
-    squares, places = neighbours(points, centres, 7)
-    far, expected = cKDTree(points).query(centres, 7)
-    assert np.array_equal(places, expected)
-    assert np.allclose(squares, far**2, rtol=1e-4)
-
-
-def test_few_points_come_again() -> None:
-    squares, places = neighbours(torch.tensor([[0.0, 0, 0], [1, 0, 0]]), torch.zeros(1, 3), 5)
-    assert places.tolist() == [[0, 1, 0, 1, 0]]
-    assert squares.tolist() == [[0, 1, 0, 1, 0]]
-
-
-def test_groups_are_relative_to_their_centres() -> None:
-    points = drawn(200) + 50
-    centres, grouped = groups(points, 16, 10)
-    assert centres.shape == (16, 3)
-    assert grouped.shape == (16, 10, 3)
-    assert torch.equal(grouped[:, 0], torch.zeros(16, 3))  # the nearest is the centre itself
-    back = grouped + centres[:, None]
-    assert cKDTree(points).query(back.flatten(0, 1))[0].max() < 1e-4
-
-
-def test_interpolation_is_exact_at_centres_and_between_elsewhere() -> None:
-    centres = drawn(30)
-    features = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(interpolate(centres, centres, features), features, atol=1e-3)
-    points = drawn(50, 2)
-    far, places = cKDTree(centres).query(points, 3)
-    weights = 1 / (far**2 + 1e-8)
-    weights /= weights.sum(1, keepdims=True)
-    expected = (weights[..., None] * features.numpy()[places]).sum(1)
-    assert np.allclose(interpolate(points, centres, features), expected, atol=1e-4)
-    one = interpolate(points, centres[:1], features[:1])
-    assert torch.allclose(one, features[:1].expand(50, 4))
-
-
-@pytest.mark.parametrize("wrong", [torch.zeros(0, 3), torch.zeros(4, 2), torch.zeros(4)])
-def test_what_is_no_points_is_refused(wrong: Tensor) -> None:
-    with pytest.raises(ShapeError, match=r"points must be \(N, 3\)"):
-        farthest_points(wrong, 2)
-    with pytest.raises(ShapeError, match=r"points must be \(N, 3\)"):
-        neighbours(wrong, torch.zeros(1, 3), 2)
 
 
 def test_names_and_shapes_are_the_published_ones() -> None:
@@ -127,7 +55,7 @@ def test_names_and_shapes_are_the_published_ones() -> None:
 def test_features_are_the_layers_one_after_the_other() -> None:
     """torch's own transformer layers with the same weights, and the embedding by hand."""
     mae = net()
-    centres, grouped = groups(drawn(300), 20, 16)
+    centres, grouped = drawn(20, 16)
     token = []
     for group in grouped:  # one by one: no group may know of another before the blocks
         each = mae.encoder.first_conv(group.T[None])[0]
@@ -161,7 +89,7 @@ def test_features_are_the_layers_one_after_the_other() -> None:
 
 def test_order_within_a_group_does_not_matter() -> None:
     mae = net()
-    centres, grouped = groups(drawn(100), 8, 12)
+    centres, grouped = drawn(8, 12)
     assert torch.allclose(mae(centres, grouped), mae(centres, grouped.flip(1)), atol=1e-5)
 
 
@@ -172,7 +100,7 @@ def test_published_files_and_bare_encoders_are_read(tmp_path: Path) -> None:
     published["module.MAE_decoder.norm.weight"] = torch.zeros(384)
     torch.save({"base_model": published, "epoch": 300}, tmp_path / "pretrain.pth")
     torch.save(state, tmp_path / "bare.pth")
-    centres, grouped = groups(drawn(60), 5, 8)
+    centres, grouped = drawn(5, 8)
     before = torch.get_rng_state()
     for name in ("pretrain.pth", "bare.pth"):
         read = read_point_mae(tmp_path / name)
@@ -186,3 +114,29 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"norm.weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="Point-MAE's encoder tensor by tensor"):
         read_point_mae(tmp_path / "other.pth")
+
+
+def test_a_cell_is_the_mix_of_its_centres_features() -> None:
+    mae = net()
+    centres, grouped = drawn(6, 8)
+    mix = torch.rand(9, 6, generator=torch.Generator().manual_seed(0))
+    shape = Shapes(mae, 3)(centres, grouped, mix)
+    assert shape.shape == (1, 1152, 3, 3)
+    features = mae(centres, grouped)
+    for cell in range(9):
+        expected = sum((mix[cell, i] * features[i] for i in range(6)), torch.zeros(1152))
+        assert torch.allclose(shape[0, :, cell // 3, cell % 3], expected, atol=1e-4)
+
+
+def test_its_graph_is_the_network_and_a_missing_scan_is_0() -> None:
+    shapes = Shapes(net(), 4).eval()
+    feed = shapes.probe(torch.Generator().manual_seed(0))
+    assert [tuple(one.shape) for one in feed.values()] == [(1024, 3), (1024, 128, 3), (16, 1024)]
+    nothing = Scan(points=np.zeros((1, 1, 3), np.float32), seen=np.zeros((1, 1), np.bool_))
+    empty = {name: torch.from_numpy(one) for name, one in groups_of(nothing, 4).items()}
+    del empty["seen"]
+    assert list(empty) == list(feed)
+    graph = to_onnx(shapes, tuple(feed.values()), list(feed), ["shape"], {})
+    check_parity(shapes, graph, feed)
+    check_parity(shapes, graph, empty)
+    assert torch.equal(shapes(*empty.values()), torch.zeros(1, 1152, 4, 4))

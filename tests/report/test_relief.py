@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blemish.clouds import read_cloud
 from blemish.data import open_data
 from blemish.report.overlay import RGB
 from blemish.report.relief import GROUND, HOLE, relief, upright
-from blemish.scans import Scan, scan_of
+from blemish.scans import Scan, read_scan, scan_of
 from conftest import shared_data
 from scenes import STEP, tilted
 
@@ -142,7 +141,7 @@ def test_points_that_are_all_one_are_flat() -> None:
 def test_real_disparity_uses_the_greys_there_are() -> None:
     data = open_data(shared_data("road_rgbd"))
     for sample in [s for s in data.test if s.is_defect][::20]:
-        scan = scan_of(read_cloud(sample))
+        scan = read_scan(sample)
         grey = relief(scan)[scan.seen][:, 0]
         assert 25 < grey.std() < 70
         assert np.mean((grey < 10) | (grey > 250)) < 0.1

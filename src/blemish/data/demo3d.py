@@ -8,7 +8,7 @@ the colour and not in the shape.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -55,15 +55,17 @@ def make_demo3d(
     train_good: int = 40,
     test_good: int = 10,
     per_defect: int = 5,
+    categories: Sequence[str] = tuple(PARTS),
     track: Track = silent,
 ) -> Path:
-    """Writes the categories of PARTS, one folder each in MVTec 3D-AD's layout; returns `folder`.
+    """Writes categories of PARTS, one folder each in MVTec 3D-AD's layout; returns `folder`.
 
     Photographs are 224 x 224 PNG in RGB, points TIFF of three 32-bit floats. One seed gives the
     same pictures with the same NumPy and OpenCV. See make_set for the rest, and for what it raises.
     """
     made = {"points": 1, "version": _VERSION, "seed": seed, "train_good": train_good}
     made |= {"test_good": test_good, "per_defect": per_defect}
+    made |= {f"without {name}": 1 for name in PARTS if name not in categories}
     names = [
         f"{place}/{kind}/{number:03}.{'tiff' if kind == 'xyz' else 'png'}"
         for *_, number, place in _plan(made)
@@ -82,7 +84,7 @@ def make_demo3d(
 
 def _plan(made: dict[str, int]) -> Iterator[tuple[str, str, int, str]]:
     """Category, kind, number and folder of every sample."""
-    for category in PARTS:
+    for category in (name for name in PARTS if f"without {name}" not in made):
         for split, kind, count in (
             ("train", "good", made["train_good"]),
             ("test", "good", made["test_good"]),

@@ -59,9 +59,10 @@ class Config:
         ascending = all(a < b for a, b in zip(self.taps, self.taps[1:], strict=False))
         require(ascending, "taps", "ascending, as the network gives them", self.taps)
 
-    def pretrained(self) -> dict[str, str | None]:
+    def pretrained(self, scans: bool = True) -> dict[str, str | None]:
         """All weights that fitting needs, by their names in blemish.nets.pretrained.PRETRAINED, and
-        the file a setting names for each."""
+        the file a setting names for each. scans: whether good parts come with scans; those that
+        only scans need are left out without them."""
         return {self.backbone: self.weights}
 
     def sight(self, samples: Sequence[Sample]) -> Sight | None:
@@ -72,6 +73,12 @@ class Config:
     def frame(self) -> Frame:
         """How images enter and maps leave."""
         return Frame(size=(self.size, self.size))
+
+
+def require_boxes(boxes: tuple[tuple[int, int], ...]) -> None:
+    """Raises ConfigError unless a frame can blur by them."""
+    odd = all(width % 2 == 1 and min(width, passes) > 0 for width, passes in boxes)
+    require(odd, "boxes", "pairs (odd width in px, passes)", boxes)
 
 
 def as_json(config: Config) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from blemish.errors import ConfigError
 from blemish.frame import Frame
-from blemish.methods.base import Config, Method
+from blemish.methods.base import Config, Method, require_boxes
 from blemish.methods.padim import pool
 from blemish.nets.features import Features
 from blemish.nets.gaussian import Places, Whitened, factorising, fit_places, whitening
@@ -74,8 +74,7 @@ class FbftConfig(Config):
             default = getattr(FbftConfig, name)
             got = getattr(self, name)
             require(got == default, name, f"{default}: it does nothing to {self.students}", got)
-        odd = all(width % 2 == 1 and min(width, passes) > 0 for width, passes in self.boxes)
-        require(odd, "boxes", "pairs (odd width in px, passes)", self.boxes)
+        require_boxes(self.boxes)
 
     def frame(self) -> Frame:
         return Frame(

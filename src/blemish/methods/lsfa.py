@@ -19,7 +19,8 @@ from torch import Tensor
 from blemish.cache import backgrounds_folder
 from blemish.descriptors import stretch_of
 from blemish.errors import ConfigError, ImageError, needs_extra
-from blemish.methods.base import Config, Method, tap_names
+from blemish.frame import Frame
+from blemish.methods.base import Config, Method, require_boxes, tap_names
 from blemish.methods.lsfa_head import LsfaHead, Parts, patches_of, weigh
 from blemish.methods.lsfa_learn import adapt
 from blemish.nets.features import Features
@@ -53,11 +54,13 @@ class LsfaConfig(Config):
         released code).
     agree: weight of what modalities must agree in (CLC; the paper's lambda). alike: share in it of
         whole images. temperature: of both. joint: width of what they are compared in.
+    compared: patches of a batch that are learnt from, evenly spread; 0 is all (paper).
     compact: weight of good parts that must lie together (IFC). whole: share in it of whole images.
     prototype: an image as one feature, "kmeans" (paper) or "mean" (released code).
     queue: patches remembered for it, images: whole images. cap: squared distance from which on a
         patch is left in peace, 0 for none (released code: 50).
     share, rows, neighbours: of the memory, as in patchcore.
+    boxes: of the frame, as in Frame.
     fusion: modalities' scores, each in units of its own spread on good parts, are averaged
         ("average", paper) or weighed by a linear one-class SVM ("svm", released code).
     """
@@ -80,6 +83,7 @@ class LsfaConfig(Config):
     alike: float = 0.1
     temperature: float = 0.2
     joint: int = 128
+    compared: int = 1024
     compact: float = 0.9
     whole: float = 0.4
     prototype: Literal["kmeans", "mean"] = "kmeans"
@@ -89,6 +93,7 @@ class LsfaConfig(Config):
     share: float = 0.1
     rows: int = 4096
     neighbours: int = 0
+    boxes: tuple[tuple[int, int], ...] = ()
     fusion: Literal["average", "svm"] = "average"
 
     def __post_init__(self) -> None:
@@ -100,8 +105,22 @@ class LsfaConfig(Config):
         for name in ("rate", "temperature"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         require(0 < self.share <= 1, "share", "above 0 and at most 1", self.share)
-        for name in ("rows", "neighbours"):
+        for name in ("compared", "rows", "neighbours"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        require_boxes(self.boxes)
+
+    def pretrained(self, scans: bool = True) -> dict[str, str | None]:
+        files = super().pretrained(scans)
+        return files | ({"point_mae": self.point_mae} if scans and self.points == "groups" else {})
+
+    def frame(self) -> Frame:
+        # Released code: bicubic, which for its ViT is Pillow's.
+        pillow = self.backbone.startswith("vit_")
+        return Frame(
+            size=(self.size, self.size),
+            interpolation="bicubic" if pillow else "area",
+            boxes=self.boxes,
+        )
 
     def sight(self, samples: Sequence[Sample]) -> Sight | None:
         """All modalities that every sample came with; None if that is photographs alone."""
@@ -147,12 +166,17 @@ class Lsfa(Method):
             steps=664,
             rate=2e-3,
             patience=0,
-            joint=512,
+            alike=1.0,
             temperature=1.0,
+            joint=512,
+            compared=0,
+            compact=1.0,
+            whole=1.0,
             queue=60_000,
             cap=0.0,
             rows=0,
             neighbours=3,
+            boxes=((7, 4),),  # variance 4 (7² - 1) / 12, that of a Gaussian of 4 px
         ),
     }
     config: LsfaConfig
@@ -204,7 +228,8 @@ class Lsfa(Method):
             rest = {str(i): images[i] for i in spared if str(i) not in memory.images}
             if rest := {name: image for name, image in rest.items() if len(image)}:
                 memory.add(rest, track=track)
-            head.banks.append(Nearest(memory.rows, c.neighbours))
+            unit = memory.rows.shape[1] ** 0.5
+            head.banks.append(Nearest(memory.rows, c.neighbours, unit))
 
 
 def _adapted(head: LsfaHead, features: Features, number: int) -> Iterator[Array]:

@@ -24,14 +24,18 @@ LEAST = 0.3  # share of a cell that must have been seen
 
 
 class Cells(nn.Module):
-    """Taps side by side on one grid: (B, C, h', w') each, pooled 3 x 3 → (B, D, grid, grid)."""
+    """Taps side by side on one grid: (B, C, h', w') each → (B, D, grid, grid).
+
+    smooth: whether they are pooled 3 x 3 and enlarged bilinearly, or repeated as they are (as the
+    paper's tokens).
+    """
 
     def __init__(self, grid: int, smooth: bool) -> None:
         super().__init__()
-        self.grid, self.how = grid, "bilinear" if smooth else "nearest"
+        self.grid, self.smooth = grid, smooth
 
     def forward(self, *taps: Tensor) -> Tensor:
-        return torch.cat([self._fit(pool(tap)) for tap in taps], dim=1)
+        return torch.cat([self._fit(pool(tap) if self.smooth else tap) for tap in taps], dim=1)
 
     def _fit(self, tap: Tensor) -> Tensor:
         side = tap.shape[2]
@@ -39,7 +43,8 @@ class Cells(nn.Module):
             return tap
         if side % self.grid == 0:
             return F.avg_pool2d(tap, side // self.grid)
-        return F.interpolate(tap, (self.grid, self.grid), mode=self.how)
+        how = "bilinear" if self.smooth else "nearest"
+        return F.interpolate(tap, (self.grid, self.grid), mode=how)
 
 
 class Parts(nn.Module):
@@ -95,7 +100,8 @@ class LsfaHead(nn.Module):
         far, seen = [], []
         for number, (patches, there) in enumerate(self.parts(*given)):
             adapted = self.adaptors[number](patches)[0]
-            score = (self.banks[number](adapted) - self.level[number]) / self.spread[number]
+            apart = self.banks[number](adapted, there[0])
+            score = (apart - self.level[number]) / self.spread[number]
             far.append(score * there[0])
             seen.append(there[0])
         return torch.stack(far), torch.stack(seen)

@@ -22,8 +22,6 @@ from blemish.train import Batch, Plan, train
 if TYPE_CHECKING:
     from blemish.methods.lsfa import LsfaConfig
 
-MOST = 1024  # patches compared at once: the contrast of all would be a matrix of millions
-
 
 class Learner(nn.Module):
     """Adaptors, what their features are compared in, queues of what was seen, and the adaptors with
@@ -56,17 +54,23 @@ class Learner(nn.Module):
             joint = [h(p[both]) for h, p in zip(self.heads, adapted, strict=True)]
             images = [h(one) for h, one in zip(self.heads, wholes, strict=True)]
             for one, other in pairs(joint):
-                total = total + c.agree * contrast(_thinned(one), _thinned(other), c.temperature)
+                both_ways = contrast(self._some(one), self._some(other), c.temperature)
+                total = total + c.agree * both_ways
             for one, other in pairs(images):
                 total = total + c.agree * c.alike * contrast(one, other, c.temperature)
         for number, patches in enumerate(adapted):
             inside = patches[seen[number]]
             queues = cast(Queue, self.queues[number]), cast(Queue, self.wholes[number])
-            total = total + c.compact * compactness(_thinned(inside), queues[0], c.cap)
+            total = total + c.compact * compactness(self._some(inside), queues[0], c.cap)
             total = total + c.compact * c.whole * compactness(wholes[number], queues[1], c.cap)
             queues[0].put(inside)
             queues[1].put(wholes[number])
         return total
+
+    def _some(self, patches: Tensor) -> Tensor:
+        """Evenly spread rows: the contrast of all is a matrix of all by all."""
+        most = self.config.compared or len(patches)
+        return patches[:: -(-len(patches) // most) if len(patches) else 1]
 
     def keep(self, losses: Sequence[float]) -> float:
         """Keeps each adaptor whose loss is the lowest so far; the mean of the lowest."""
@@ -75,11 +79,6 @@ class Learner(nn.Module):
                 self.least[number] = loss
                 self.kept[number].load_state_dict(self.adaptors[number].state_dict())
         return float(self.least.mean())
-
-
-def _thinned(patches: Tensor) -> Tensor:
-    """Evenly spread rows."""
-    return patches[:: -(-len(patches) // MOST) or 1]
 
 
 def adapt(

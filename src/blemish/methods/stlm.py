@@ -133,8 +133,8 @@ class StlmConfig(Config):
         divides = self.batch % self.parts == 0
         require(divides, "parts", f"a divisor of the batch, {self.batch}", self.parts)
 
-    def pretrained(self) -> dict[str, str | None]:
-        files = super().pretrained()
+    def pretrained(self, scans: bool = True) -> dict[str, str | None]:
+        files = super().pretrained(scans)
         if self.backbone in SAMS and self.start != "nothing":
             files.setdefault("mobile_sam", self.mobilesam)
         return files

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from blemish.errors import ConfigError, WeightsError
 from blemish.export import check_parity, to_onnx
+from blemish.nets.points import Shapes
 from blemish.nets.pretrained import BACKBONES, Pretrained
 from blemish.nets.weights import read_state
 
@@ -123,22 +124,46 @@ def _load(net: nn.Module, state: dict[str, Tensor], known: Pretrained) -> None:
         ) from error
 
 
+class Beside(nn.Module):
+    """A backbone and Point-MAE as one network: an image and what a scan is shown as → the image's
+    taps, and the scan's shape."""
+
+    def __init__(self, frozen: Frozen, shapes: Shapes) -> None:
+        super().__init__()
+        self.frozen, self.shapes = frozen, shapes
+        self.eval()  # the exporter puts all parts back to what the whole was in
+
+    def forward(self, image: Tensor, *scan: Tensor) -> tuple[Tensor, ...]:
+        return *self.frozen(image), self.shapes(*scan)
+
+
 def frozen_graph(
-    backbone: str, taps: tuple[int, ...], size: tuple[int, int], weights: Path
+    backbone: str,
+    taps: tuple[int, ...],
+    size: tuple[int, int],
+    weights: Path,
+    shapes: Shapes | None = None,
 ) -> bytes:
     """ONNX bytes of a backbone, for any number of images; a CNN's of any size, a ViT's of this one.
 
-    Raises ExportError unless ONNX Runtime reproduces torch within 1e-3 of the largest feature.
+    shapes: what is joined beside it: the graph takes centres, groups and mix of one scan, too, and
+    gives its shape after the taps. Raises ExportError unless ONNX Runtime reproduces torch within
+    1e-3 of the largest feature.
     """
     with torch.random.fork_rng(devices=[]):  # networks draw weights before they get their own
-        net = Frozen(backbone, taps, size, weights)
+        frozen = Frozen(backbone, taps, size, weights)
     names = [f"tap_{tap}" for tap in taps]
-    free = {0: "b"} if net.is_vit else {0: "b", 2: "h_", 3: "w_"}
+    free = {0: "b"} if frozen.is_vit else {0: "b", 2: "h_", 3: "w_"}
     axes = {
         name: {axis: word + name * (axis > 0) for axis, word in free.items()}
         for name in ("image", *names)
     }
-    probe = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    graph = to_onnx(net, (probe,), ["image"], names, axes)
-    check_parity(net, graph, {"image": probe})
+    rng = torch.Generator().manual_seed(0)
+    feed = {"image": torch.rand(1, 3, *size, generator=rng)}
+    if shapes is not None:
+        feed |= shapes.probe(rng)
+        names.append("shape")
+    net = frozen if shapes is None else Beside(frozen, shapes)
+    graph = to_onnx(net, tuple(feed.values()), list(feed), names, axes)
+    check_parity(net, graph, feed)
     return graph

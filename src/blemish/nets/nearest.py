@@ -32,15 +32,16 @@ class Nearest(nn.Module):
     good features are common, counts for less than one that stands alone.
 
     rows: (M, D). neighbours: rows that the crowd is judged by, the row itself among them; below 2
-    the weight is 1.
+    the weight is 1. unit: of distances in the weight (LSFA's released code: the root of D).
     """
 
     origin: Tensor
     columns: Tensor
     lengths: Tensor
 
-    def __init__(self, rows: npt.NDArray[np.float32], neighbours: int) -> None:
+    def __init__(self, rows: npt.NDArray[np.float32], neighbours: int, unit: float = 1.0) -> None:
         super().__init__()
+        self.unit = unit
         whole = torch.from_numpy(rows)
         self.register_buffer("origin", whole.mean(0))
         about = whole - self.origin
@@ -49,7 +50,8 @@ class Nearest(nn.Module):
         self.neighbours = min(neighbours, len(whole))
         self.least = SAME * float(self.lengths.max())  # what is closer is the same
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, counted: Tensor | None = None) -> Tensor:
+        """counted: (N,) features that can be the farthest; None is all."""
         points = features - self.origin
         square = points.square().sum(1)
         # What fits a core's cache is soonest done. Slices would lie in the graph twice.
@@ -62,13 +64,15 @@ class Nearest(nn.Module):
         distance = (square + torch.stack(near).amin(0)).clamp_min(self.least).sqrt()
         if self.neighbours < 2:
             return distance
-        return distance * self._weight(points[distance.argmax()])
+        far = distance if counted is None else distance * counted
+        return distance * self._weight(points[far.argmax()])
 
     def _weight(self, point: Tensor) -> Tensor:  # (D,) → ()
         apart = self._apart(point)
         nearest = apart.argmin()
         row = self.columns[:, nearest]
         crowd = self._apart(row).topk(self.neighbours, largest=False).indices
+        apart = apart / self.unit
         return 1 - torch.exp(apart[nearest] - torch.logsumexp(apart[crowd], 0)).clamp_max(1)
 
     def _apart(self, point: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""Features of unordered points: a sample of centres, groups around them, Point-MAE's encoder.
+"""Point-MAE's encoder: features of a scan's groups of points (groups.py), frozen, as a graph.
 
 Pang, Wang, Tay, Liu, Tian, Yuan 2022, "Masked Autoencoders for Point Cloud Self-supervised
 Learning", arXiv 2203.06604; taps and sizes as anomaly detection uses them (M3DM, arXiv 2303.00601).
-Everything is plain torch, and nothing is random: the first centre is the first point.
+Everything is plain torch.
 """
 
 from __future__ import annotations
@@ -14,78 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from blemish.errors import ShapeError, WeightsError
+from blemish.errors import WeightsError
+from blemish.groups import GROUPS, SIZE
 from blemish.nets.weights import read_state
 
-CHUNK = 4096  # points whose distances to all others are in memory at once
 WIDTH, HEADS, DEPTH = 384, 6, 12
 TAPS = (3, 7, 11)  # 0-based blocks
 _PREFIX = "MAE_encoder."
-
-
-def farthest_points(points: Tensor, count: int) -> Tensor:
-    """(N, 3) → (count,) places: each is farthest from all before it, the first is 0.
-
-    Of fewer points than asked for, places come again from the first. Raises ShapeError if there is
-    no point or the shape is another.
-    """
-    _require_points(points)
-    chosen = torch.zeros(count, dtype=torch.long)
-    far = torch.full((len(points),), torch.inf)
-    distinct = min(count, len(points))
-    for turn in range(1, distinct):
-        torch.minimum(far, (points - points[chosen[turn - 1]]).square().sum(1), out=far)
-        far[chosen[turn - 1]] = -1  # taken, even where all that is left lies upon it
-        chosen[turn] = far.argmax()
-    chosen[distinct:] = chosen[torch.arange(count - distinct) % distinct]
-    return chosen
-
-
-def neighbours(points: Tensor, centres: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """(N, 3) points, (M, 3) centres → (M, count) squared distances and places, nearest first.
-
-    Of fewer points than asked for, places come again from the nearest. Raises ShapeError.
-    """
-    _require_points(points)
-    have = min(count, len(points))
-    again = torch.arange(count) % have
-    parts = []
-    for chunk in centres.split(max(1, CHUNK * 256 // len(points))):  # type: ignore[no-untyped-call]
-        apart = torch.cdist(chunk, points, compute_mode="donot_use_mm_for_euclid_dist")
-        parts.append(apart.topk(have, largest=False))
-    distances = torch.cat([part.values for part in parts])
-    places = torch.cat([part.indices for part in parts])
-    return distances[:, again].square(), places[:, again]
-
-
-def interpolate(points: Tensor, centres: Tensor, features: Tensor) -> Tensor:
-    """(N, 3) points, (G, 3) centres with (G, C) features → (N, C): of the three nearest centres,
-    weighted by 1 / (distance² + 1e-8). Raises ShapeError."""
-    squares, places = neighbours(centres, points, min(3, len(centres)))
-    weights = 1 / (squares + 1e-8)
-    weights = weights / weights.sum(1, keepdim=True)
-    total = torch.zeros(len(points), features.shape[1])
-    for rank in range(places.shape[1]):
-        total += weights[:, rank, None] * features[places[:, rank]]
-    return total
-
-
-def groups(points: Tensor, count: int, size: int) -> tuple[Tensor, Tensor]:
-    """(N, 3) → (count, 3) centres and (count, size, 3) nearest points, relative to their centre.
-
-    Raises ShapeError.
-    """
-    centres = points[farthest_points(points, count)]
-    _, places = neighbours(points, centres, size)
-    return centres, points[places] - centres[:, None]
-
-
-def _require_points(points: Tensor) -> None:
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
-        raise ShapeError(
-            f"points must be (N, 3), at least one, but are {tuple(points.shape)}."
-            " Take a scan's points where its mask says they were seen."
-        )
 
 
 class Embed(nn.Module):
@@ -175,6 +110,29 @@ class PointMae(nn.Module):
             if number in TAPS:
                 taps.append(self.norm(tokens))
         return torch.cat(taps, dim=1)
+
+
+class Shapes(nn.Module):
+    """What Point-MAE makes of a scan, on the grid of its picture → (1, 1152, grid, grid).
+
+    Takes what groups.groups_of gives: centres, groups and mix.
+    """
+
+    def __init__(self, encoder: PointMae, grid: int) -> None:
+        super().__init__()
+        self.encoder, self.grid = encoder, grid
+
+    def forward(self, centres: Tensor, grouped: Tensor, mix: Tensor) -> Tensor:
+        cells: Tensor = mix @ self.encoder(centres, grouped)  # (grid², 1152)
+        return cells.T.reshape(1, -1, self.grid, self.grid)
+
+    def probe(self, rng: torch.Generator) -> dict[str, Tensor]:
+        """What forward takes, by name, of no scan in particular."""
+        return {
+            "centres": torch.randn(GROUPS, 3, generator=rng),
+            "groups": torch.randn(GROUPS, SIZE, 3, generator=rng) / 10,
+            "mix": torch.rand(self.grid**2, GROUPS, generator=rng) / GROUPS,
+        }
 
 
 def read_point_mae(path: Path) -> PointMae:

@@ -67,6 +67,7 @@ _TABLE = (
             "fbft/embedded",
             "fractalad/embedded",
             "stlm/embedded",
+            "lsfa/embedded",
         ),
         shapes={
             "conv_stem.weight|_conv_stem.weight": (32, 3, 3, 3),

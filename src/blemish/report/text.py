@@ -39,11 +39,27 @@ def about(artifact: Artifact) -> dict[str, str]:
         "backbone": f"{backbone['name']}, weights {backbone['licence']}, from {backbone['source']}",
         "licences": licences(stored),
         "data": f"{data['used']} good images of '{data['folder']}', {small} to {large} px",
+        **_modalities(artifact),
         "calibration": f"{len(calibration.scores)} good parts, {calibration.how}",
         "threshold": f"{calibration.threshold:.4g}",
         "promise": calibration.note(),
         "graph": f"{len(artifact.graph) / 1e6:.1f} MB",
         "written with": ", ".join(f"{name} {of}" for name, of in stored["versions"].items()),
+    }
+
+
+def _modalities(artifact: Artifact) -> dict[str, str]:
+    """Of a model of several: which, where they lie, and the threshold without some of them."""
+    if artifact.sight is None:
+        return {}
+    sensor, apart = artifact.sensor, artifact.parted.items()
+    lie = [f"{sensor.kind} at {sensor.pattern}"] if sensor else []
+    lie += [f"{name} at {pattern}" for name, pattern in artifact.others.items()]
+    alone = "; ".join(f"{choice} {one.threshold:.4g}" for choice, one in apart)
+    where = ", ".join(lie) or "beside the photograph, as data sets have it"
+    return {
+        "modalities": f"{', '.join(artifact.sight.modalities)}; {where}",
+        "with less": f"thresholds {alone}",
     }
 
 

@@ -285,8 +285,8 @@ def encoded(pixels: npt.NDArray[Any]) -> bytes:
 
 
 def tiff(points: Cloud) -> bytes:
-    """(H, W, 3) points as a TIFF that read_points reads, bit for bit."""
-    # OpenCV takes x, y, z for red, green, blue, as read_points does.
+    """(H, W, 3) points as a TIFF that read_scan_file reads, bit for bit."""
+    # OpenCV takes x, y, z for red, green, blue, as read_tiff does.
     _, data = cv2.imencode(".tiff", np.ascontiguousarray(points[..., ::-1]))
     return data.tobytes()
 
