@@ -261,20 +261,18 @@ def test_without_steps_the_linear_map_alone_adapts(features: Features, parts: Pa
             torch.testing.assert_close(net(patches), (patches - net.middle) @ net.map)
 
 
-def test_learning_that_spoils_everything_is_not_kept(features: Features, parts: Parts) -> None:
-    before = adapted(features, parts, steps=0)
-    wild = adapted(features, parts, steps=6, check=2, patience=3, rate=0.5)
-    for one, other in zip(before, wild, strict=True):
-        assert isinstance(one, Adaptor)
-        assert isinstance(other, Adaptor)
-        assert torch.equal(other.fc2.weight, one.fc2.weight)  # of before it began
-    last = adapted(features, parts, steps=2, patience=0, rate=0.5)
-    assert all(bool(net.fc2.weight.abs().max() > 0) for net in last)  # type: ignore[union-attr,operator]
-
-
+@pytest.mark.parametrize("rate", [0.003, 0.5])
 def test_what_is_kept_is_no_worse_than_where_it_began(
-    features: Features, parts: Parts, watch: Watch
+    features: Features, parts: Parts, watch: Watch, rate: float
 ) -> None:
-    nets = [adapted(features, parts, steps=steps, check=2, batch=4) for steps in (0, 8)]
-    before, after = (watch.losses(one) for one in nets)
-    assert all(late <= early for early, late in zip(before, after, strict=True))
+    runs: list[dict[str, Any]] = [
+        {"steps": 0},
+        {"steps": 6, "patience": 3},
+        {"steps": 6, "patience": 0},
+    ]
+    before, kept, last = (
+        watch.losses(adapted(features, parts, check=2, batch=4, rate=rate, **run)) for run in runs
+    )
+    assert all(late <= early for early, late in zip(before, kept, strict=True))
+    if rate > 0.1:  # which spoils what it learns
+        assert last[0] > before[0] + 0.02
