@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from blemish.data.demo import make_demo
+from blemish.data.demo3d import make_demo3d
 from blemish.runtime import Inspector
 
 DATA = Path(os.environ.get("BLEMISH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -62,6 +63,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny demo set: 12 good parts to fit on, 3 good and 7 defective ones to test."""
     folder = tmp_path_factory.mktemp("demo") / "set"
     return make_demo(folder, train_good=12, test_good=3, per_defect=1)
+
+
+@pytest.fixture(scope="session")
+def demo3d(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny set of photographs with points: 12 good parts to fit on, 4 good ones and two of each
+    of five defects to test."""
+    folder = tmp_path_factory.mktemp("demo3d") / "set"
+    make_demo3d(folder, train_good=12, test_good=4, per_defect=2, categories=["loaf"])
+    return folder / "loaf"
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from blemish.artifact import Artifact
 from blemish.calibrate import Calibration
+from blemish.descriptors import COUNT
 from blemish.frame import Frame
 from blemish.nets.features import Origin
+from blemish.shots import PHOTOGRAPH, Sight
 
 SIZE = (8, 8)
 
@@ -71,6 +74,57 @@ def artifact(graph: bytes | None = None, **frame: Any) -> Artifact:
             "data": {"folder": "made up", "used": 19, "sha256": ["00", "11"]},
         },
     )
+
+
+GRID = 4  # cells along a side, of a scan
+
+
+def brightness_and_height(pictures: int, points: bool) -> bytes:
+    """Brightness of each photograph, and how many millimetres a scan's cells lie above their wide
+    surroundings: their mean over what is there, (4, 4)."""
+    numbers = {
+        "at_height": [COUNT - 1], "past_height": [COUNT], "channels": [1], "first": [0],
+        "cells": [1, GRID * GRID], "each": [-1, GRID * GRID], "column": [-1, 1],
+        "grid": [GRID, GRID],
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["grey"], axes=[1], keepdims=1),
+        helper.make_node("AveragePool", ["grey"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Reshape", ["small", "each"], ["light"]),
+        helper.make_node("Slice", ["shape", "at_height", "past_height", "channels"], ["metres"]),
+        helper.make_node("Mul", ["metres", "seen"], ["known"]),
+        helper.make_node("Mul", ["known", "thousand"], ["height"]),
+        helper.make_node("Reshape", ["height", "cells"], ["depth"]),
+        helper.make_node("Concat", ["light", "depth"], ["every"], axis=0),
+        helper.make_node("Reshape", ["present", "column"], ["there"]),
+        helper.make_node("Mul", ["every" if points else "light", "there"], ["scores"]),
+        helper.make_node("ReduceSum", ["scores", "first"], ["total"], keepdims=0),
+        helper.make_node("ReduceSum", ["present"], ["many"], keepdims=0),
+        helper.make_node("Div", ["total", "many"], ["mean"]),
+        helper.make_node("Reshape", ["mean", "grid"], ["map"]),
+    ]
+    scan = [
+        float_input((1, COUNT, GRID, GRID), "shape"),
+        float_input((1, 1, GRID, GRID), "seen"),
+    ]
+    given = [float_input((pictures, 3, *SIZE)), float_input((pictures + points,), "present")]
+    constants = [numpy_helper.from_array(np.array(n, np.int64), k) for k, n in numbers.items()]
+    constants.append(numpy_helper.from_array(np.array(1000, np.float32), "thousand"))
+    skipped = nodes if points else [*nodes[:3], *nodes[8:]]
+    return model(skipped, given + scan * points, float_output(), constants)
+
+
+def several(*others: str, points: bool = True, **fields: Any) -> Artifact:
+    """Like artifact, of photographs, further ones and scans; calibrated alike for each choice."""
+    kind: Any = "fpfh" if points else "none"
+    sight = Sight(pictures=(PHOTOGRAPH, *others), points=kind, grid=GRID)
+    alone = artifact(brightness_and_height(len(sight.pictures), points))
+    told: dict[str, Any] = {
+        "sight": sight,
+        "parted": {"+".join(choice): alone.calibration for choice in sight.choices()[1:]},
+        "others": {name: f"../{name}/{{stem}}.png" for name in others},
+    }
+    return replace(alone, **{**told, **fields})
 
 
 def no_origin(count: int) -> Origin:

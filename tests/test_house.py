@@ -42,7 +42,8 @@ LIGHT_ROOMS = (
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
     "blemish.cli_weights", "blemish.nets.pretrained", "blemish.nets.weights", "blemish.nets.room",
     "blemish.nets.fetch", "blemish.nets.bundle",
-    "blemish.scoring", "blemish.images", "blemish.records", "blemish.errors", "blemish.track",
+    "blemish.scoring", "blemish.shots", "blemish.descriptors", "blemish.groups", "blemish.images",
+    "blemish.records", "blemish.errors", "blemish.track",
 )  # fmt: skip
 
 
@@ -175,9 +176,9 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert long == []
 
 
-def _length(function: ast.FunctionDef | ast.AsyncFunctionDef, start: str) -> int:
+def _length(function: Any, start: str) -> int:
     first = function.body[0].lineno if start == "body" else function.lineno
-    return (function.end_lineno or first) - first + 1
+    return int(function.end_lineno - first + 1)
 
 
 def test_most_functions_are_very_short() -> None:
@@ -200,7 +201,9 @@ def test_no_category_name_gets_into_a_method() -> None:
     for path in FILES:
         if path.parent.name in rooms or path.name in ("fitting.py", "train.py", "runtime.py"):
             words = set(re.findall(r"[a-z_]+", path.read_text(encoding="utf-8").lower()))
-            assert not words & {*REAL_CATEGORIES, *DEFECTS} - {"grid", "missing"}, path
+            # a grid of cells; modalities that a prediction had to do without
+            ours = {"grid", "missing"} if path.name == "runtime.py" else {"grid"}
+            assert not words & ({*REAL_CATEGORIES, *DEFECTS} - ours), path
 
 
 def test_public_functions_take_no_kwargs() -> None:

@@ -72,9 +72,7 @@ def fit_folder(
     dataset = open_data(data, layout, sensor=sensor, others=others)
     for note in dataset.notes:
         warn(note)
-    sight = config.sight(dataset.train) if dataset.train else None
-    if rehearse:
-        _require_photographs_alone(sight)
+    sight = sight_of(config, dataset.train, rehearse)
     frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
@@ -84,8 +82,7 @@ def fit_folder(
 
     def hear(head: bytes, unseen: GoodParts) -> None:
         if rehearsal is not None:
-            graph = join(backbone, head)
-            rehearsal.hear(Scorer(graph, frame).score, unseen.paths)
+            rehearsal.hear(Scorer(join(backbone, head), frame).score, unseen.paths)
 
     head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
@@ -112,12 +109,16 @@ def fit_folder(
     )
 
 
-def _require_photographs_alone(sight: Sight | None) -> None:
-    if sight is not None:
+def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight | None:
+    """Config.sight, None of no samples. Raises ConfigError if several modalities are to be
+    rehearsed."""
+    sight = config.sight(samples) if samples else None
+    if rehearse and sight is not None:
         raise ConfigError(
             "a rehearsal must be of photographs alone, but these parts come with"
             f" {', '.join(sight.modalities)}. Fit without --rehearse."
         )
+    return sight
 
 
 def photographs(samples: Sequence[Sample], sight: Sight | None) -> list[Path]:

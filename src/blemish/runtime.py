@@ -7,7 +7,7 @@ that could disagree.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +130,8 @@ class Inspector:
         know, or nothing that it knows, ArtifactError if the graph fails.
         """
         start = time.perf_counter()
-        _require_known(self.artifact.sight, [*(others or {}), *[POINTS] * (points is not None)])
+        if others or points is not None:
+            _require_known(self.artifact.sight, others or {}, points)
         found = Shot()
         if isinstance(image, (str, Path)):
             found = self.artifact.shot_of(Path(image))
@@ -212,10 +213,11 @@ def _takes(entry: ort.NodeArg, shape: tuple[int, ...]) -> bool:
     )
 
 
-def _require_known(sight: Sight | None, told: list[str]) -> None:
+def _require_known(sight: Sight | None, others: Iterable[str], points: object) -> None:
     """Raises ImageError on a modality that the model does not know: it would look as if it took
     part in the verdict."""
     known = (PHOTOGRAPH,) if sight is None else sight.modalities
+    told = [*others, *[POINTS] * (points is not None)]
     if odd := [name for name in told if name not in known]:
         raise ImageError(
             f"what is given of a part must be among what the model learnt from"

@@ -168,12 +168,10 @@ def read_shot(sample: Sample, masks: Path | None = None) -> tuple[Shot, tuple[by
 
     masks: as of scans.read_scan. Raises ImageError if a file cannot be read.
     """
-    names = [PHOTOGRAPH, *(name for name, _ in sample.others)]
-    paths = [sample.image, *(path for _, path in sample.others)]
-    told = [read_bytes(path) for path in paths]
+    named = [(PHOTOGRAPH, sample.image), *sample.others]
+    told = [read_bytes(path) for _, path in named]
     pictures = {
-        name: decode_image(data, str(path))
-        for name, data, path in zip(names, told, paths, strict=True)
+        name: decode_image(data, str(path)) for (name, path), data in zip(named, told, strict=True)
     }
     files = scan_files(sample)
     pixels = pictures[PHOTOGRAPH]
@@ -182,4 +180,4 @@ def read_shot(sample: Sample, masks: Path | None = None) -> tuple[Shot, tuple[by
         shot = Shot(pictures=pictures, scan=scan)
     except ImageError as error:
         raise ImageError(f"{error} It is about '{sample.image}'.") from error
-    return shot, (*told, *(read_bytes(file) for file in files))
+    return shot, (*told, *map(read_bytes, files))

@@ -255,7 +255,7 @@ def _svm(head: LsfaHead, features: Features, indices: Sequence[int]) -> Tensor:
     even = np.ones(every.shape[1])
     if len(every) == 0:  # no cell is seen by all
         return torch.from_numpy(even).float()
-    # Even what tells nothing beside the others is all there is where they are not there.
+    # Even what tells nothing beside the others is all there is without them.
     found = np.maximum(SGDOneClassSVM(random_state=42).fit(every).coef_, 0)
     found = np.maximum(found, LIGHTEST * found.max()) if found.max() > 0 else even
     return torch.from_numpy(found * len(found) / found.sum()).float()

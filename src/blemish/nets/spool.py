@@ -31,11 +31,10 @@ def spooled(images: Iterable[Array]) -> Iterator[list[Array]]:
                 for image in images:
                     shapes.append(image.shape)
                     out.write(np.ascontiguousarray(image, np.float32).tobytes())
-            whole = (
-                np.memmap(file, np.float32, "r") if file.stat().st_size else np.empty(0, np.float32)
-            )
-            ends = np.cumsum([rows * width for rows, width in shapes])[:-1]
-            parts = np.split(whole, ends)
+            empty = np.empty(0, np.float32)
+            whole = np.memmap(file, np.float32, "r") if file.stat().st_size else empty
+            ends = np.cumsum([rows * width for rows, width in shapes], dtype=np.intp)
+            parts = np.split(whole, ends)[: len(shapes)]
             yield [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
             del whole, parts
     except OSError as error:
