@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import Any, NamedTuple
 
@@ -28,6 +29,8 @@ def run(capfd: pytest.CaptureFixture[str], *words: object) -> Done:
     capfd.readouterr()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["blemish", *map(str, words)])
+        # The program dies of a closed pipe, as it should; tests and their servers must not.
+        patch.setattr(signal, "signal", lambda *_: None)
         with pytest.raises(SystemExit) as end:
             cli.main()
     out, err = capfd.readouterr()
