@@ -19,7 +19,9 @@ import pytest
 import blemish
 from blemish.artifact import GRAPH, LIMITS, MANIFEST, Artifact, open_artifact
 from blemish.errors import ArtifactError, DataError
-from graphs import artifact
+from blemish.sensors import Camera, Sensor
+from blemish.shots import Sight
+from graphs import artifact, several
 
 GOLDEN = Path(__file__).parent / "golden" / "part-v1.blemish"
 
@@ -306,3 +308,152 @@ def test_checksums_do_not_replace_the_hash(tmp_path: Path, good: dict[str, bytes
     data = packed([(MANIFEST, good[MANIFEST]), (GRAPH, bytes(forged))])
     assert zlib.crc32(bytes(forged)).to_bytes(4, "little") in data
     refused(tmp_path, data, "sha256")
+
+
+# ---------------------------------------------------------------- several modalities
+
+PLACED = Camera(focal=(9.0, 9.0), centre=(3.5, 2.0))
+SENSORS = [
+    None,
+    Sensor(kind="points", pattern="../scans/{stem}.ply", scale=0.001, background=True),
+    Sensor(
+        kind="depth",
+        pattern="{stem-_rgb}_d.png",
+        camera=Camera(focal=(500.0, 501.0), centre=(9.0, 8.0)),
+    ),
+    Sensor(kind="disparity", pattern="../d/{stem}.*"),
+    Sensor(
+        kind="disparity", pattern="d/{stem}.png", camera=Camera(focal=(9.0, 9.0)), baseline=0.12
+    ),
+]
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+@pytest.mark.parametrize("others", [(), ("infrared",), ("left", "right-1")])
+def test_several_modalities_come_back(
+    tmp_path: Path, sensor: Sensor | None, others: tuple[str, ...]
+) -> None:
+    made = several(*others, sensor=sensor)
+    opened = open_artifact(made.save(tmp_path / "part.blemish"))
+    assert opened == made
+    assert opened.sight is not None
+    assert isinstance(opened.sight.pictures, tuple)
+    assert opened.sight.choices() == made.sight.choices()  # type: ignore[union-attr]
+    assert len(opened.parted) == 2 ** len(opened.sight.modalities) - 2
+    assert written(opened, tmp_path) == written(made, tmp_path)
+
+
+def test_photographs_under_several_lights_need_no_scan(tmp_path: Path) -> None:
+    made = several("left", points=False)
+    opened = open_artifact(made.save(tmp_path / "part.blemish"))
+    assert opened == made
+    assert set(opened.parted) == {"photograph", "left"}
+
+
+@pytest.mark.parametrize("stretch", [0.1, 1.0, 3.14159e-7])
+def test_the_stretch_comes_back_to_the_bit(tmp_path: Path, stretch: float) -> None:
+    sight = Sight(pictures=("photograph",), points="fpfh", grid=4, stretch=stretch)
+    made = several(sight=sight)
+    assert open_artifact(made.save(tmp_path / "part.blemish")).sight == sight
+
+
+def test_models_of_photographs_say_nothing_of_modalities(good: dict[str, bytes]) -> None:
+    assert not {"sight", "parted", "sensor", "others"} & set(json.loads(good[MANIFEST]))
+
+
+def less(*path: str) -> Callable[[dict[str, Any]], None]:
+    return lambda manifest: nothing(manifest, *path)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (put([], "sight"), "misstates"),
+        (put({}, "sight"), "pictures"),
+        (put("photograph", "sight"), "misstates"),
+        (put("photograph", "sight", "pictures"), "the pictures"),
+        (put([], "sight", "pictures"), "the pictures"),
+        (put(["infrared"], "sight", "pictures"), "the pictures"),
+        (put(["infrared", "photograph"], "sight", "pictures"), "the pictures"),
+        (put(["photograph", "infrared", "infrared"], "sight", "pictures"), "the pictures"),
+        (put(["photograph", 5], "sight", "pictures"), "its calibrations"),
+        (put(["photograph", "points"], "sight", "pictures"), "its calibrations"),
+        (put([*"abcdefgh"], "sight", "pictures"), "the pictures"),
+        (put(["photograph", *"abcdefgh"], "sight", "pictures"), "the modalities"),
+        (put(["photograph"] * 10**5, "sight", "pictures"), "the pictures"),
+        (put("cloud", "sight", "points"), "the points"),
+        (put(None, "sight", "points"), "the points"),
+        (put(["fpfh"], "sight", "points"), "the points"),
+        (put("none", "sight", "points"), "its calibrations"),
+        (put(0, "sight", "grid"), "the grid"),
+        (put(-4, "sight", "grid"), "the grid"),
+        (put(10**9, "sight", "grid"), "the grid"),
+        (put(4.0, "sight", "grid"), "the grid"),
+        (put(True, "sight", "grid"), "the grid"),
+        (put("4", "sight", "grid"), "the grid"),
+        (put(0.0, "sight", "stretch"), "the stretch"),
+        (put(-1.0, "sight", "stretch"), "the stretch"),
+        (put(1, "sight", "stretch"), "the stretch"),
+        (put("x", "sight", "stretch"), "the stretch"),
+        (put(1, "sight", "new"), "misstates"),
+        (less("sight", "grid"), "grid"),
+        (less("sight", "points"), "points"),
+        (less("parted"), "misstates"),
+        (less("parted", "points"), "its calibrations"),
+        (put({}, "parted"), "its calibrations"),
+        (put(None, "parted"), "misstates"),
+        (put([1], "parted"), "misstates"),
+        (put({}, "parted", "points+photograph"), "misstates|scores"),
+        (put([], "parted", "points"), "misstates"),
+        (put([], "parted", "points", "scores"), "calibration's scores"),
+        (put("high", "parted", "photograph", "extent"), "misstates"),
+        (put(7, "parted", "photograph", "false_alarms"), "false_alarms"),
+        (put({}, "sensor"), "a model's sensor must have kind"),
+        (put("points", "sensor"), "a model's sensor must have kind"),
+        (less("others"), "a model's further photographs must be"),
+        (put({}, "others"), "where its pictures lie"),
+        (put([], "others"), "a model's further photographs must be"),
+        (put({"infrared": 5}, "others"), "a model's further photographs must be"),
+        (put({"infrared": "/etc/{stem}"}, "others"), "a model's further photographs must be"),
+        (put({"photograph": "{stem}.png"}, "others"), "a model's further photographs must be"),
+        (put({"points": "{stem}.png"}, "others"), "a model's further photographs must be"),
+    ],
+)
+def test_misstated_modalities_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], match: str
+) -> None:
+    inside = members(written(several("infrared"), tmp_path))
+    manifest = json.loads(inside[MANIFEST])
+    change(manifest)
+    data = packed([(MANIFEST, json.dumps(manifest).encode()), (GRAPH, inside[GRAPH])])
+    refused(tmp_path, data, match)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "points", "camera": {"focal": [1, 1], "centre": None}},
+        {"scale": 0},
+        {"scale": "1"},
+        {"pattern": "../{stem}*/x.ply"},
+        {"pattern": 5},
+        {"background": 1},
+        {"baseline": 0.1},
+        {"new": 1},
+    ],
+)
+def test_misstated_sensors_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    inside = members(written(several(sensor=SENSORS[1]), tmp_path))
+    manifest = json.loads(inside[MANIFEST])
+    manifest["sensor"] |= changes
+    data = packed([(MANIFEST, json.dumps(manifest).encode()), (GRAPH, inside[GRAPH])])
+    refused(tmp_path, data, "a model's sensor must have kind")
+
+
+def test_numbers_of_modalities_beyond_all_bounds_are_refused(tmp_path: Path) -> None:
+    inside = members(written(several(), tmp_path))
+    for number in ("1e999", "-1e999", "9" * 400, "NaN"):
+        changed = inside[MANIFEST].decode().replace('"stretch": 1.0', f'"stretch": {number}')
+        assert changed.encode() != inside[MANIFEST]
+        data = packed([(MANIFEST, changed.encode()), (GRAPH, inside[GRAPH])])
+        refused(tmp_path, data, "stretch|not JSON")

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from blemish import cli
 from blemish.artifact import GRAPH, MANIFEST, open_artifact
 from blemish.errors import ArtifactError
+from blemish.sensors import Sensor
+from graphs import several
 
 GOLDEN = Path(__file__).parent / "golden" / "part-v1.blemish"
 
@@ -84,6 +86,49 @@ def test_nonsense_in_a_manifest_never_gives_a_traceback(
     except ArtifactError:
         return
     assert opened.calibration.threshold <= opened.calibration.scores[-1]
+
+
+@pytest.fixture(scope="module")
+def told_several(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
+    """Members of models of three modalities, without a sensor and with one."""
+    folder = tmp_path_factory.mktemp("several")
+    sensors = (None, Sensor(kind="points", pattern="../scans/{stem}.ply"))
+    made = [several("infrared", sensor=sensor) for sensor in sensors]
+    return [members(one.save(folder / "part.blemish").read_bytes()) for one in made]
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), value=json_values, which=st.integers(0, 1))
+def test_nonsense_about_modalities_is_refused_or_harmless(
+    tmp_path_factory: pytest.TempPathFactory,
+    told_several: list[dict[str, bytes]],
+    data: st.DataObject,
+    value: object,
+    which: int,
+) -> None:
+    inside = told_several[which]
+    manifest = json.loads(inside[MANIFEST])
+    key = data.draw(st.sampled_from(["sight", "parted", "sensor", "others"]))
+    told = {key: manifest[key]}
+    manifest |= changed(told, value, lambda count: data.draw(st.integers(0, count - 1)))
+    if data.draw(st.booleans()):
+        manifest.pop(data.draw(st.sampled_from(["sight", "parted", "sensor", "others"])), None)
+    path = tmp_path_factory.getbasetemp() / "several.blemish"
+    path.write_bytes(packed([(MANIFEST, json.dumps(manifest).encode()), (GRAPH, inside[GRAPH])]))
+    try:
+        opened = open_artifact(path)
+    except ArtifactError as error:
+        assert "several.blemish" in str(error)
+        return
+    if opened.sight is None:
+        assert opened.parted == {}
+        return
+    wanted = {"+".join(choice) for choice in opened.sight.choices()[1:]}
+    assert set(opened.parted) == wanted
+    for modality in opened.sight.modalities:
+        assert opened.calibration_without([modality]).threshold <= 0.5
+    again = open_artifact(opened.save(path))
+    assert again == opened
 
 
 ROW = {"made": 3, "found": 1, "interval": [0.1, 0.7], "image_auroc": 0.8, "aupro_30": 0.5,

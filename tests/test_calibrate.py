@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from blemish.calibrate import Calibration, calibrate, parts_needed, upper_rate
+from blemish.calibrate import Calibration, Calibrator, calibrate, parts_needed, upper_rate
 from blemish.errors import ConfigError, DataError
 
 scores_with_ties = st.lists(st.integers(0, 8), min_size=1, max_size=40)
@@ -186,3 +186,59 @@ def test_rates_outside_are_refused(rate: float) -> None:
 def test_nothing_to_calibrate_on_is_refused(maps: list[Any]) -> None:
     with pytest.raises(DataError, match=f"but got {len(maps)}, "):
         calibrate(maps, lambda map: float(map.max()), false_alarms=0.1, how="held out")
+
+
+# ---------------------------------------------------------------- part by part
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 999), count=st.integers(1, 8), rate=rates, data=st.data())
+def test_parts_may_come_one_by_one_and_in_any_order(
+    seed: int, count: int, rate: float, data: st.DataObject
+) -> None:
+    rng = np.random.default_rng(seed)
+    maps = [rng.normal(size=(5, 7)).astype(np.float32) for _ in range(count)]
+
+    def middle(map: Any) -> float:
+        return float(np.median(map))
+
+    kept = Calibrator(middle, false_alarms=rate, how="cross-fitted")
+    for place in data.draw(st.permutations(range(count))):
+        kept.add(maps[place])
+    expected = calibrate(maps, middle, false_alarms=rate, how="cross-fitted")
+    assert kept.result() == kept.result() == expected
+    assert expected.scores == tuple(sorted(middle(map) for map in maps))
+    assert expected.peaks == tuple(sorted(float(map.max()) for map in maps))
+
+
+def test_a_calibrator_goes_on_after_a_result() -> None:
+    kept = Calibrator(lambda map: float(map.max()), false_alarms=0.1, how="held out")
+    kept.add(first_map(1.0))
+    assert kept.result().scores == (1.0,)
+    kept.add(first_map(0.5))
+    assert kept.result().scores == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_calibrator_refuses_nothing_and_no_numbers(value: float) -> None:
+    kept = Calibrator(lambda map: float(map.max()), false_alarms=0.1, how="held out")
+    with pytest.raises(DataError, match="of at least one good part, but got 0"):
+        kept.result()
+    kept.add(first_map(value))
+    with pytest.raises(DataError, match="but got 1, 0 of them finite"):
+        kept.result()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, -1.0, float("nan")])
+def test_a_calibrator_refuses_rates_outside_of_0_to_1(rate: float) -> None:
+    with pytest.raises(ConfigError, match="false_alarms must be between 0 and 1"):
+        Calibrator(lambda map: 0.0, false_alarms=rate, how="held out")
+
+
+def test_large_maps_are_thinned_for_the_extent_alone() -> None:
+    map = np.arange(400 * 300, dtype=np.float32).reshape(300, 400)
+    kept = Calibrator(lambda map: float(map.max()), false_alarms=0.1, how="held out")
+    kept.add(map)
+    found = kept.result()
+    assert (found.scores, found.peaks) == ((119999.0,), (119999.0,))
+    assert found.extent == pytest.approx(np.quantile(map, 0.998), rel=0.01)
