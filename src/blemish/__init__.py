@@ -62,11 +62,14 @@ def fit(
     )
 
 
-def load(path: str | Path, *, threads: int = 0) -> Inspector:
-    """Opens a part.blemish file. threads: 0 takes one a core.
+def load(path: str | Path, *, runtime: str = "auto", threads: int = 0) -> Inspector:
+    """Opens a part.blemish file.
 
-    Raises ArtifactError if it is missing, damaged or of another format.
+    runtime: a name from docs/runtimes.md, such as "openvino"; "auto" takes the soonest done of
+        those installed. threads: of one run on the CPU; 0 takes one a core.
+    Raises ArtifactError if the file is missing, damaged or of another format, ConfigError if the
+    runtime is not installed or finds no device.
     """
     from blemish.runtime import Inspector
 
-    return Inspector.load(path, threads=threads)
+    return Inspector.load(path, runtime=runtime, threads=threads)

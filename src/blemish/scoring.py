@@ -62,6 +62,7 @@ class Outcome:
             "regions": [asdict(region) for region in p.regions],
             **({"missing": p.missing} if p.missing else {}),
             "ms": round(p.ms, 3),
+            "runtime": p.runtime,
         }
 
 
