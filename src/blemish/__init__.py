@@ -32,6 +32,7 @@ def fit(
     seed: int = 0,
     rehearse: bool = False,
     commercial: bool = False,
+    runtime: str = "onnxruntime",
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
 
@@ -43,6 +44,7 @@ def fit(
     rehearse: also report, in the Inspector's artifact.about["rehearsal"], how made-up defects on
         good parts that a model was not fitted on are found (blemish.rehearse).
     commercial: refuse pretrained weights that are not cleared for commercial use (docs/weights.md).
+    runtime: what runs the frozen backbone, and the Inspector: a name from docs/runtimes.md.
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
@@ -59,6 +61,7 @@ def fit(
         seed=seed,
         rehearse=rehearse,
         commercial=commercial,
+        runtime=runtime,
     )
 
 

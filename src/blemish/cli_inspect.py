@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli_parts import FOUND, INCOMPLETE, Json, Part, Quiet, Without, bars
+from blemish.cli_parts import FOUND, INCOMPLETE, Json, Part, Quiet, Runtime, Threads, Without, bars
 from blemish.track import silent
 
 
@@ -21,6 +21,8 @@ def inspect(
         Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
     ] = None,
     without: Without = None,
+    runtime: Runtime = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
     fail_on_defect: Annotated[
         bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
@@ -30,7 +32,7 @@ def inspect(
     """Say which images are defective, and where."""
     from blemish.scoring import inspect_all, jobs
 
-    inspector = blemish.load(part)
+    inspector = blemish.load(part, runtime=runtime, threads=threads)
     todo = jobs(images, output)
     track = silent if as_json and sys.stdout.isatty() else bars(quiet)
     counts = {"good": 0, "defect": 0, "error": 0}

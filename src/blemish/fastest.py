@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from blemish.cache import cache_folder, keep
 from blemish.engines import (
     DEFAULT,
@@ -51,6 +53,12 @@ class Runtime:
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
+
+
+def noise(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """The same float32 numbers in [0, 1) each time, for inputs of these shapes."""
+    rng = np.random.default_rng(0)
+    return {name: rng.random(shape, np.float32) for name, shape in shapes.items()}
 
 
 def open_chosen(

@@ -28,7 +28,7 @@ from blemish.groups import GROUPS, SIZE
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
-from blemish.nets.features import Features, extract, extract_shots
+from blemish.nets.features import Features, chosen_runtime, extract, extract_shots
 from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import file_hash, find_weights
@@ -76,6 +76,7 @@ def fit_folder(
     sight = sight_of(config, dataset.train, rehearse)
     frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
+    runtime = chosen_runtime(backbone, frame, sight, runtime)
     good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]

@@ -15,7 +15,7 @@ import numpy as np
 from blemish.artifact import Artifact, open_artifact
 from blemish.engines import Array, Engine, Port, entries
 from blemish.errors import ArtifactError, ImageError
-from blemish.fastest import AUTO, Runtime, open_chosen
+from blemish.fastest import AUTO, Runtime, noise, open_chosen
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.records import Map, Pixels, Prediction
@@ -48,7 +48,8 @@ class Scorer:
         wanted = _wanted(frame, sight)
 
         def example(engine: Engine) -> dict[str, Array]:
-            return _noise(_fitting(engine, wanted), wanted)
+            named = _fitting(engine, wanted)
+            return noise({named[name]: shape for name, shape in wanted.items()})
 
         self._engine, self.runtime = open_chosen(graph, example, runtime, threads=threads)
         self._entries = _fitting(self._engine, wanted)
@@ -89,6 +90,7 @@ class Inspector:
         self._scorer = Scorer(
             artifact.graph, artifact.frame, artifact.sight, runtime=runtime, threads=threads
         )
+        self._told = str(self.runtime)
 
     @classmethod
     def load(cls, path: str | Path, *, runtime: str = AUTO, threads: int = 0) -> Inspector:
@@ -152,7 +154,7 @@ class Inspector:
             regions=found,
             ms=(time.perf_counter() - start) * 1000,
             missing=missing,
-            runtime=str(self.runtime),
+            runtime=self._told,
         )
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
@@ -196,12 +198,6 @@ def _takes(entry: Port, shape: tuple[int, ...]) -> bool:
         and len(entry.shape) == len(shape)
         and all(has in (wanted, None) for has, wanted in zip(entry.shape, shape, strict=True))
     )
-
-
-def _noise(named: dict[str, str], wanted: dict[str, tuple[int, ...]]) -> dict[str, Array]:
-    """What a runtime is measured on: the same numbers in [0, 1) each time."""
-    rng = np.random.default_rng(0)
-    return {named[name]: rng.random(shape, np.float32) for name, shape in wanted.items()}
 
 
 def _require_known(sight: Sight | None, others: Iterable[str], points: object) -> None:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from blemish.cache import backgrounds_folder, keep
 from blemish.descriptors import VERSION
-from blemish.engines import DEFAULT, Engine, cores, entries, open_engine
+from blemish.engines import DEFAULT, Engine, cores, entries, open_engine, require_known
 from blemish.errors import ImageError
+from blemish.fastest import AUTO, noise, open_chosen
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.records import Sample
@@ -110,6 +111,20 @@ class Fact:
     channels: int = 0
     bits: int = 0
     error: str | None = None
+
+
+def chosen_runtime(graph: bytes, frame: Frame, sight: Sight | None, runtime: str) -> str:
+    """A key of engines.DEVICES: what fastest.open_chosen takes for a backbone, one thread a run, if
+    "auto" is asked for. Raises ConfigError on an unknown name, or one that is not here."""
+    if not graph:  # nothing to measure
+        require_known(DEFAULT if runtime == AUTO else runtime)
+        return DEFAULT if runtime == AUTO else runtime
+    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, 3, *frame.size)}
+
+    def example(engine: Engine) -> dict[str, Array]:
+        return noise({entry: shapes[name] for name, entry in entries(engine).items()})
+
+    return open_chosen(graph, example, runtime, threads=1)[1].name
 
 
 def extract(
