@@ -555,7 +555,7 @@ def test_evaluate_json_has_the_promised_keys(run: Run, part: Path, demo: Path) -
     (said,) = done.lines()
     assert set(said) == FIGURES | {
         "by_type", "counts", "threshold", "false_alarm_rate", "detection_rate", "intervals",
-        "mode", "error_bound", "n_thresholds", "seg_f1", "pixel_threshold", "sizes",
+        "mode", "error_bound", "n_thresholds", "seg_f1", "pixel_threshold", "sizes", "runtime",
     }  # fmt: skip
     assert all(0 <= said[figure] <= 1 for figure in FIGURES)
     assert set(said["by_type"]) == {p.name for p in (demo / "test").iterdir()} - {"good"}
