@@ -768,7 +768,7 @@ def test_info_json_is_one_object(run: Run, part: Path) -> None:
     (said,) = run("info", part, "--json").lines()
     assert set(said) == {
         "file", "method", "preset", "config", "seed", "backbone", "weights", "commercial", "data",
-        "versions", "frame",
+        "versions", "frame", "runtime",
         "calibration", "threshold", "promised_false_alarm_rate", "promise",
     }  # fmt: skip
     assert len(said["data"]["sha256"]) == 12
