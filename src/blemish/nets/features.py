@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from blemish.descriptors import VERSION
 from blemish.errors import ImageError
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
+from blemish.pipeline import cores
 from blemish.records import Sample
 from blemish.runtime import entries, session
 from blemish.shots import PHOTOGRAPH, Shot, Sight, read_shot
@@ -226,8 +226,3 @@ def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path
 def _shapes(run: ort.InferenceSession, frame: Frame) -> tuple[tuple[int, int, int], ...]:
     taps = run.run(None, {"image": np.zeros((1, 3, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
