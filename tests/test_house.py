@@ -161,8 +161,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 def test_the_house_is_small() -> None:
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in FILES]
-    assert len(FILES) <= 150
-    assert sum(lengths) <= 22000
+    assert len(FILES) <= 180
+    assert sum(lengths) <= 27500
     assert statistics.median(lengths) <= 150
 
 
