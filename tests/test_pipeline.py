@@ -19,7 +19,7 @@ import blemish
 from blemish import pipeline
 from blemish.errors import ConfigError, ImageError
 from blemish.images import pixel_count, write_png
-from blemish.pipeline import cores, in_order, large_ones_alone, threads_each, workers_for
+from blemish.pipeline import in_order, large_ones_alone, threads_each, workers_for
 from blemish.runtime import Inspector
 from blemish.scoring import inspect_all, jobs
 from blemish.shots import PHOTOGRAPH, Shot
@@ -136,10 +136,6 @@ def test_how_many_workers(
     assert threads_each(got) == (0 if got == 1 else max(1, machine // got))
     with pytest.raises(ConfigError, match=r"workers must be 0 .* or more, but are -1"):
         workers_for(-1)
-
-
-def test_cores_are_those_the_process_may_use() -> None:
-    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 def test_large_images_wait_for_each_other_and_small_ones_do_not() -> None:

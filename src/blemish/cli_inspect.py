@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 import blemish
-from blemish.cli_parts import FOUND, INCOMPLETE, Json, Part, Quiet, Without, bars
+from blemish.cli_parts import FOUND, INCOMPLETE, Json, Part, Quiet, Runtime, Threads, Without, bars
 from blemish.track import silent
 
 
@@ -27,6 +27,8 @@ def inspect(
             min=0, metavar="N", help="Images inspected at once.  [default: one a core, at most 4]"
         ),
     ] = 0,
+    runtime: Runtime = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
     fail_on_defect: Annotated[
         bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
@@ -34,12 +36,12 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say which images are defective, and where."""
-    from blemish.pipeline import threads_each, workers_for
+    from blemish.pipeline import workers_for
     from blemish.scoring import inspect_all, jobs
 
     todo = jobs(images, output)
     count = min(workers_for(workers), len(todo))
-    inspector = blemish.load(part, threads=threads_each(count))
+    inspector = blemish.load(part, runtime=runtime, threads=threads).one_of(count)
     track = silent if as_json and sys.stdout.isatty() else bars(quiet)
     counts = {"good": 0, "defect": 0, "error": 0}
     found = inspect_all(inspector, todo, without or (), count)

@@ -5,7 +5,6 @@ Each worker takes an image from its file to its verdict, so that one decodes whi
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+from blemish.engines import cores
 from blemish.errors import ConfigError
 from blemish.records import Outcome
 
@@ -22,11 +22,6 @@ R = TypeVar("R")
 MOST_BY_DEFAULT = 4  # workers; each holds an image and its map
 AHEAD = 2  # items taken ahead for each worker
 LARGE = 2**24  # pixels from which on an image has its workers wait for each other
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def workers_for(asked: int) -> int:

@@ -84,6 +84,7 @@ class Prediction:
     ms: milliseconds from the first byte read to the verdict.
     missing: modalities that the model learnt from and this image came without; the p-value is among
         good parts that were scored without them, too.
+    runtime: name and version of what computed it.
     """
 
     score: float
@@ -94,6 +95,7 @@ class Prediction:
     regions: tuple[Region, ...]
     ms: float
     missing: tuple[str, ...] = ()
+    runtime: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,4 +129,5 @@ class Outcome:
             "regions": [asdict(region) for region in p.regions],
             **({"missing": p.missing} if p.missing else {}),
             "ms": round(p.ms, 3),
+            "runtime": p.runtime,
         }
