@@ -32,6 +32,7 @@ from blemish.nets.features import Features, extract, extract_shots
 from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import file_hash, find_weights
+from blemish.nets.windows import extract_windows
 from blemish.parts import GoodParts, Split, split, usable
 from blemish.provenance import describe, require_cleared, summary, weights_files
 from blemish.records import Map, Sample
@@ -44,6 +45,7 @@ from blemish.track import Track, silent
 
 Choice = tuple[str, ...]  # of modalities
 ALL: Choice = ()
+ODD_ASPECT = 1.5  # of sides, beyond which a person is told that the model sees a square
 _GRAPHS = 2  # raise it whenever the same weights give another graph
 
 
@@ -76,6 +78,8 @@ def fit_folder(
     frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
+    for note in remarks(good, config):
+        warn(note)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
     rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
@@ -111,8 +115,14 @@ def fit_folder(
 
 def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight | None:
     """Config.sight, None of no samples. Raises ConfigError if several modalities are to be
-    rehearsed."""
+    rehearsed, padded or cut into windows."""
     sight = config.sight(samples) if samples else None
+    if sight is not None and (config.pad or config.tile):
+        raise ConfigError(
+            "pad and tile must be left out where photographs come with"
+            f" {', '.join(sight.modalities[1:])}, which are neither padded nor cut into windows."
+            " Fit without them."
+        )
     if rehearse and sight is not None:
         raise ConfigError(
             "a rehearsal must be of photographs alone, but these parts come with"
@@ -138,7 +148,9 @@ def look(
 ) -> GoodParts:
     """Features of what is usable of good samples; see parts.usable."""
     store, paths = cache_folder() / "features", [sample.image for sample in samples]
-    if sight is None:
+    if sight is None and frame.tiles is not None:
+        features, facts = extract_windows(backbone, frame, frame.tiles, paths, store, track)
+    elif sight is None:
         features, facts = extract(backbone, frame, paths, store, track)
     else:
         needed = [sight.needed(sample) for sample in samples]
@@ -146,10 +158,27 @@ def look(
     return usable(paths, features, facts, frame, warn)
 
 
+def remarks(good: GoodParts, config: Config) -> Iterator[str]:
+    """What a person should know of how photographs are looked at."""
+    tiles, features = good.frame.tiles, good.features
+    if tiles is not None:
+        every = sum(len(tiles.corners(fact.size)) for fact in good.facts)
+        if len(features) < every:
+            yield f"learning from {len(features)} of {every} windows, drawn evenly."
+    elif not config.pad:
+        longest = max(max(fact.size) / min(fact.size) for fact in good.facts)
+        if longest > ODD_ASPECT:
+            yield (
+                f"photographs up to {longest:.1f} times as long as wide are squeezed to a square"
+                " before the model sees them. --pad keeps their shape, --tile looks at them in"
+                " windows."
+            )
+
+
 def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
     origin = good.features.origin
     if origin.sight is None:
-        shown = {"image": good.frame.to_model(read_image(good.paths[0]))}
+        shown = {"image": good.frame.to_model(origin.read(0))}
     else:
         shot, _ = read_shot(origin.samples[0], backgrounds_folder())
         shown = origin.sight.feed(good.frame, shot)
@@ -297,7 +326,7 @@ def inputs(
 
     def given(name: str) -> npt.NDArray[np.float32]:
         if name == "image":
-            return origin.frame.to_model(read_image(origin.paths[index]))
+            return origin.frame.to_model(origin.read(index))
         if name == "present" and origin.sight is not None:
             return origin.sight.present(choice or origin.sight.modalities)
         one = next(kept)
@@ -307,7 +336,12 @@ def inputs(
 
 
 def native_maps(head: bytes, good: GoodParts, choice: Choice = ALL) -> Iterator[Map]:
-    """Maps at the images' own sizes, by the runtime from the features at hand."""
+    """Maps at the images' own sizes, by the runtime from the features at hand; of photographs that
+    are looked at in windows, by way of all their windows, as at inspection."""
+    if good.frame.tiles is not None:
+        scorer = Scorer(join(good.features.origin.graph, head), good.frame)
+        yield from (scorer.score(read_image(path))[0] for path in good.paths)
+        return
     run = session(head)
     for index, fact in enumerate(good.facts):
         grid = run.run(None, feed(run, good.features, index, choice))[0]

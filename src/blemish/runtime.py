@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 
 from blemish.artifact import Artifact, open_artifact
@@ -22,6 +23,7 @@ from blemish.regions import regions
 from blemish.scans import scan_of
 from blemish.sensors import Scan, Sensor
 from blemish.shots import PHOTOGRAPH, POINTS, Shot, Sight, read_points
+from blemish.tiles import Corner, Tiles, cores
 
 
 def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
@@ -60,7 +62,9 @@ class Scorer:
         self, graph: bytes, frame: Frame, sight: Sight | None = None, *, threads: int = 0
     ) -> None:
         self.frame, self.sight = frame, sight
-        self._session = session(graph, threads=threads)
+        # Of windows one thread takes one: side by side they scale better than within the graph.
+        self._workers = 1 if frame.tiles is None else threads or cores()
+        self._session = session(graph, threads=threads if frame.tiles is None else 1)
         self._entries = _fitting(self._session, _wanted(frame, sight))
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
@@ -71,11 +75,25 @@ class Scorer:
         knows.
         """
         whole = shot if isinstance(shot, Shot) else Shot(pictures={PHOTOGRAPH: shot})
-        # One image a run: sums inside the runtime can change with the batch's size.
-        if self.sight is None:
-            given = {"image": self.frame.to_model(_photograph(whole))}
+        if self.sight is not None:
+            grid = self._grid(self.sight.feed(self.frame, whole))
+            map = self.frame.to_native(grid, whole.size)
+        elif self.frame.tiles is not None:
+            map = self.frame.blurred(self._windows(_photograph(whole), self.frame.tiles))
         else:
-            given = self.sight.feed(self.frame, whole)
+            # One image a run: sums inside the runtime can change with the batch's size.
+            grid = self._grid({"image": self.frame.to_model(_photograph(whole))})
+            map = self.frame.to_native(grid, whole.size)
+        return map, self.frame.score(map)
+
+    def _windows(self, pixels: Pixels, tiles: Tiles) -> Map:
+        def grid_of(corner: Corner) -> Map:
+            return self._grid({"image": self.frame.to_model(tiles.cut(pixels, corner))})
+
+        return tiles.map_of((pixels.shape[0], pixels.shape[1]), grid_of, self._workers)
+
+    def _grid(self, given: dict[str, npt.NDArray[np.float32]]) -> Map:
+        """(h', w') scores of what the graph is given by name. Raises ArtifactError."""
         named = {self._entries[name]: one for name, one in given.items()}
         try:
             grid = np.asarray(self._session.run(None, named)[0])
@@ -88,8 +106,7 @@ class Scorer:
                 "the graph must give a grid of (h', w') finite scores, but gave shape"
                 f" {grid.shape} with {int((~np.isfinite(grid)).sum())} that are not. Fit again."
             )
-        map = self.frame.to_native(grid, whole.size)
-        return map, self.frame.score(map)
+        return grid
 
 
 class Inspector:

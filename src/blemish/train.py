@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 from blemish.cache import keep
 from blemish.ddp import Company, company
 from blemish.errors import ConfigError, DataError
-from blemish.nets.features import cores
+from blemish.tiles import cores
 from blemish.track import Track, silent
 
 Batch = tuple[Tensor, ...]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +21,15 @@ from blemish.cache import backgrounds_folder, keep
 from blemish.descriptors import VERSION
 from blemish.errors import ImageError
 from blemish.frame import Frame
-from blemish.images import decode_image, read_bytes
-from blemish.records import Sample
+from blemish.images import decode_image, read_bytes, read_image
+from blemish.records import Pixels, Sample
 from blemish.runtime import entries, session
 from blemish.shots import PHOTOGRAPH, Shot, Sight, read_shot
+from blemish.tiles import Corner, cores
 from blemish.track import Track
 
 Array = npt.NDArray[np.float32]
+Kept = TypeVar("Kept")
 BATCH = 32  # images whose features are in memory at once
 
 
@@ -34,8 +37,10 @@ BATCH = 32  # images whose features are in memory at once
 class Origin:
     """What features come from, for methods that look at photographs again or alter them.
 
-    paths: the N photographs. graph: the frozen backbone, ONNX. frame: what it is shown. sight,
-        samples: of several modalities, what is shown of which samples.
+    paths: the photographs of the N images. graph: the frozen backbone, ONNX. frame: what it is
+        shown. sight, samples: of several modalities, what is shown of which samples.
+    corners: where they lie if images are windows of photographs. kept: the file of each window's
+        pixels, written once it is looked at again.
     """
 
     paths: tuple[Path, ...]
@@ -43,25 +48,55 @@ class Origin:
     frame: Frame
     sight: Sight | None = None
     samples: tuple[Sample, ...] = ()
+    corners: tuple[Corner, ...] = ()
+    kept: tuple[Path, ...] = ()
+
+    def read(self, index: int) -> Pixels:
+        """(H, W, C) of an image: a photograph, or a window of one. Raises ImageError."""
+        tiles, path = self.frame.tiles, self.paths[index]
+        if tiles is None:
+            return read_image(path)
+        if not self.kept[index].is_file():
+            pixels = read_image(path)  # once for all of its windows: it may be large
+            for one, corner, kept in zip(self.paths, self.corners, self.kept, strict=True):
+                if one == path:
+                    buffer = io.BytesIO()
+                    np.save(buffer, tiles.cut(pixels, corner))
+                    keep(kept, buffer.getvalue())
+        return cast(Pixels, np.load(self.kept[index], allow_pickle=False))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """Features of N images at each tap, on disk, read in batches.
 
+    Where large photographs are looked at in windows, an image is a window.
+
     files: one raw float32 file an image, its taps one after the other, named by the image's
         sha256; without taps there are names only.
     shapes: (C, h', w') of each tap; of several modalities (P, C, h', w') of its P photographs, and
         if there are points (38, g, g) and (1, g, g) as descriptors.describe gives them.
     origin: what they were made from.
+    numbers: of the photograph that each image is a window of, from 0 without gaps; none if every
+        image is a photograph.
     """
 
     files: tuple[Path, ...]
     shapes: tuple[tuple[int, ...], ...]
     origin: Origin
+    numbers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def photographs(self) -> int:
+        """How many there are."""
+        return max(self.numbers) + 1 if self.numbers else len(self)
+
+    def of(self, index: int) -> int:
+        """Number of the photograph that an image is, or is a window of."""
+        return self.numbers[index] if self.numbers else index
 
     def batch(self, indices: Sequence[int]) -> tuple[Array, ...]:
         """(B, *shape) float32 for each of shapes, of the images at these indices."""
@@ -85,14 +120,30 @@ class Features:
         for taps in track(self.batches(), "Fitting", -(-len(self) // BATCH)):
             yield net(*taps)
 
-    def part(self, indices: Sequence[int]) -> Features:
-        """The same features, of some of the images."""
-        paths = tuple(self.origin.paths[i] for i in indices)
-        samples = tuple(self.origin.samples[i] for i in indices) if self.origin.samples else ()
+    def part(self, photographs: Sequence[int]) -> Features:
+        """The same features, of some of the photographs by their numbers."""
+        windows: dict[int, list[int]] = {}
+        for index, number in enumerate(self.numbers):
+            windows.setdefault(number, []).append(index)
+        chosen = [(new, i) for new, n in enumerate(photographs) for i in windows.get(n, [n])]
+        indices = [index for _, index in chosen]
+        origin = self.origin
+
+        def those(every: tuple[Kept, ...]) -> tuple[Kept, ...]:
+            return tuple(every[i] for i in indices) if every else ()
+
+        origin = replace(
+            origin,
+            paths=those(origin.paths),
+            samples=those(origin.samples),
+            corners=those(origin.corners),
+            kept=those(origin.kept),
+        )
         return replace(
             self,
-            files=tuple(self.files[i] for i in indices),
-            origin=replace(self.origin, paths=paths, samples=samples),
+            files=those(self.files),
+            numbers=tuple(new for new, _ in chosen) if self.numbers else (),
+            origin=origin,
         )
 
 
@@ -116,11 +167,10 @@ def extract(
     folder: where features are kept; what is there by the same graph, frame and image bytes is used
     again. Raises DataError if it cannot be written.
     """
-    key = hashlib.sha256(graph + json.dumps(asdict(frame), sort_keys=True).encode()).hexdigest()
-    store = folder / key[:32]
+    store = folder / key_of(graph, frame)
     # one thread a worker: images side by side scale better
     run = session(graph, threads=1) if graph else None
-    shapes = _shapes(run, frame) if run else ()
+    shapes = shapes_of(run, frame) if run else ()
 
     def work(path: Path) -> Fact:
         return _one(path, run, frame, store)
@@ -204,6 +254,12 @@ def _shapes_of(
     return tuple(one.shape for one in shown(run, sight.feed(frame, empty)))
 
 
+def key_of(graph: bytes, frame: Frame) -> str:
+    """What features are kept under: equal graphs and frames have equal ones."""
+    told = json.dumps(asdict(frame), sort_keys=True)
+    return hashlib.sha256(graph + told.encode()).hexdigest()[:32]
+
+
 def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path) -> Fact:
     try:
         data = read_bytes(path)
@@ -215,19 +271,20 @@ def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path
     if file.exists():
         file.touch()  # so that trimming takes the oldest
     elif run is not None:
-        taps = run.run(None, {"image": frame.to_model(pixels)})
-        keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
+        keep(file, taps_of(run, frame.to_model(pixels)))
     height, width, channels = pixels.shape
     return Fact(
         sha256=sha256, size=(height, width), channels=channels, bits=8 * pixels.dtype.itemsize
     )
 
 
-def _shapes(run: ort.InferenceSession, frame: Frame) -> tuple[tuple[int, int, int], ...]:
+def taps_of(run: ort.InferenceSession, image: Array) -> bytes:
+    """A file of Features: of (1, 3, h, w), all taps."""
+    taps = run.run(None, {"image": image})
+    return np.concatenate([tap.ravel() for tap in taps]).tobytes()
+
+
+def shapes_of(run: ort.InferenceSession, frame: Frame) -> tuple[tuple[int, int, int], ...]:
+    """(C, h', w') of each tap of a frozen backbone."""
     taps = run.run(None, {"image": np.zeros((1, 3, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
