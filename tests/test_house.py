@@ -36,7 +36,7 @@ LIGHT_ROOMS = (
     "blemish.data", "blemish.data.demo", "blemish.data.doctor", "blemish.clouds", "blemish.cli",
     "blemish.scans", "blemish.geometry", "blemish.background", "blemish.fpfh",
     "blemish.data.demo3d", "blemish.sensors", "blemish.patterns", "blemish.data.partners",
-    "blemish.cli_sensors", "blemish.cli_fit", "blemish.cli_inspect",
+    "blemish.tiles", "blemish.cli_sensors", "blemish.cli_fit", "blemish.cli_inspect",
     "blemish.cli_data", "blemish.report.checkup", "blemish.artifact", "blemish.calibrate",
     "blemish.bench.suite", "blemish.bench.run", "blemish.bench.page", "blemish.bench.tables",
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
