@@ -19,6 +19,7 @@ from PIL import Image
 
 import blemish
 from blemish import fitting, parts
+from blemish.engines import open_engine
 from blemish.errors import ConfigError
 from blemish.fitting import backbone_graph, choose, fit_folder
 from blemish.frame import Frame
@@ -29,7 +30,7 @@ from blemish.nets.features import BATCH
 from blemish.nets.nearest import Nearest
 from blemish.nets.windows import extract_windows
 from blemish.records import Map, Pixels
-from blemish.runtime import Inspector, Scorer, session
+from blemish.runtime import Inspector, Scorer
 from blemish.shots import Sight
 from blemish.tiles import Tiles
 from blemish.track import silent
@@ -138,7 +139,7 @@ class Passes:
 
     def __init__(self) -> None:
         _, config = choose("patchcore", "embedded", {})
-        self.run, self.stack = session(backbone_graph(config), threads=1), Stack(None)
+        self.run, self.stack = open_engine(backbone_graph(config), threads=1), Stack(None)
         rows = self._features(web(7))[0].flatten(1).T
         self.near = Nearest(rows[:: len(rows) // 500].numpy(), 0)
 
@@ -158,7 +159,7 @@ class Passes:
 
     def _features(self, pixels: Pixels) -> torch.Tensor:
         image = Frame(size=(pixels.shape[0], pixels.shape[1])).to_model(pixels)
-        taps = self.run.run(None, {"image": image})
+        taps = self.run.run({"image": image})
         whole: torch.Tensor = self.stack(*map(torch.from_numpy, taps))
         return whole
 
@@ -370,7 +371,7 @@ def test_too_many_windows_are_drawn_from_each_photograph(
 
 def test_what_is_not_learnt_from_is_told(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "FEW", 5)
-    monkeypatch.setattr(extract_windows, "__defaults__", (24,))
+    monkeypatch.setattr(extract_windows, "__kwdefaults__", {"runtime": "onnxruntime", "most": 24})
     told: list[str] = []
     fit_folder(demo, settings=SMALL, false_alarms=0.34, warn=told.append)
     assert told == ["learning from 24 of 192 windows, drawn evenly."]

@@ -7,45 +7,41 @@ graph → artefact.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import onnxruntime as ort
 import torch
 
 from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
+from blemish.engines import DEFAULT, open_engine
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES, Frame
 from blemish.groups import GROUPS, SIZE
+from blemish.heads import ALL, Choice, feed, inputs, native_maps
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
-from blemish.nets.features import Features, extract, extract_shots
+from blemish.nets.features import Features, chosen_runtime, extract, extract_shots
 from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import file_hash, find_weights
 from blemish.nets.windows import extract_windows
-from blemish.parts import GoodParts, Split, split, usable
+from blemish.parts import GoodParts, Split, remarks, split, usable
 from blemish.provenance import describe, require_cleared, summary, weights_files
-from blemish.records import Map, Sample
-from blemish.rehearse import prepare
-from blemish.runtime import Inspector, Scorer, session
+from blemish.records import Sample
+from blemish.rehearse import Rehearsal, prepare
+from blemish.runtime import Inspector, Scorer
 from blemish.sensors import Sensor
 from blemish.settings import configure
 from blemish.shots import Sight, read_shot
 from blemish.track import Track, silent
 
-Choice = tuple[str, ...]  # of modalities
-ALL: Choice = ()
-ODD_ASPECT = 1.5  # of sides, beyond which a person is told that the model sees a square
 _GRAPHS = 2  # raise it whenever the same weights give another graph
 
 
@@ -62,6 +58,7 @@ def fit_folder(
     commercial: bool = False,
     sensor: Sensor | None = None,
     others: Mapping[str, str] | None = None,
+    runtime: str = DEFAULT,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
@@ -77,24 +74,21 @@ def fit_folder(
     sight = sight_of(config, dataset.train, rehearse)
     frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
-    good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
-    for note in remarks(good, config):
+    runtime = chosen_runtime(backbone, frame, sight, runtime)
+    good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
+    for note in remarks(good):
         warn(note)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
     rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
-
-    def hear(head: bytes, unseen: GoodParts) -> None:
-        if rehearsal is not None:
-            rehearsal.hear(Scorer(join(backbone, head), frame).score, unseen.paths)
-
+    hear = _hearing(rehearsal, backbone)
     head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
     graph = join(backbone, head)
     _check(graph, head, good)
     trim(cache_folder())
-    about = describe(config, method, preset, seed, commercial, sight)
+    about = describe(config, method, preset, seed, commercial, sight, runtime)
     about["data"] = summary(data, len(dataset.train), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
@@ -109,8 +103,19 @@ def fit_folder(
             parted={"+".join(choice): calibrations[choice] for choice in fewer},
             sensor=sensor if sight else None,
             others=dict(others or {}) if sight else {},
-        )
+        ),
+        runtime=runtime,
     )
+
+
+def _hearing(rehearsal: Rehearsal | None, backbone: bytes) -> Callable[[bytes, GoodParts], None]:
+    def hear(head: bytes, unseen: GoodParts) -> None:
+        if rehearsal is not None:
+            runtime = unseen.features.origin.runtime
+            scorer = Scorer(join(backbone, head), unseen.frame, runtime=runtime)
+            rehearsal.hear(scorer.score, unseen.paths)
+
+    return hear
 
 
 def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight | None:
@@ -143,36 +148,24 @@ def look(
     frame: Frame,
     sight: Sight | None,
     *,
+    runtime: str = DEFAULT,
     track: Track,
     warn: Callable[[str], None],
 ) -> GoodParts:
     """Features of what is usable of good samples; see parts.usable."""
     store, paths = cache_folder() / "features", [sample.image for sample in samples]
     if sight is None and frame.tiles is not None:
-        features, facts = extract_windows(backbone, frame, frame.tiles, paths, store, track)
+        features, facts = extract_windows(
+            backbone, frame, frame.tiles, paths, store, track, runtime=runtime
+        )
     elif sight is None:
-        features, facts = extract(backbone, frame, paths, store, track)
+        features, facts = extract(backbone, frame, paths, store, track, runtime=runtime)
     else:
         needed = [sight.needed(sample) for sample in samples]
-        features, facts = extract_shots(backbone, frame, sight, needed, store, track)
+        features, facts = extract_shots(
+            backbone, frame, sight, needed, store, track, runtime=runtime
+        )
     return usable(paths, features, facts, frame, warn)
-
-
-def remarks(good: GoodParts, config: Config) -> Iterator[str]:
-    """What a person should know of how photographs are looked at."""
-    tiles, features = good.frame.tiles, good.features
-    if tiles is not None:
-        every = sum(len(tiles.corners(fact.size)) for fact in good.facts)
-        if len(features) < every:
-            yield f"learning from {len(features)} of {every} windows, drawn evenly."
-    elif not config.pad:
-        longest = max(max(fact.size) / min(fact.size) for fact in good.facts)
-        if longest > ODD_ASPECT:
-            yield (
-                f"photographs up to {longest:.1f} times as long as wide are squeezed to a square"
-                " before the model sees them. --pad keeps their shape, --tile looks at them in"
-                " windows."
-            )
 
 
 def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
@@ -182,7 +175,7 @@ def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
     else:
         shot, _ = read_shot(origin.samples[0], backgrounds_folder())
         shown = origin.sight.feed(good.frame, shot)
-    check_join(graph, head, shown, feed(session(head), good.features, 0))
+    check_join(graph, head, shown, feed(open_engine(head), good.features, 0))
 
 
 def writable(path: Path) -> None:
@@ -314,41 +307,3 @@ def head_graph(
     graph = to_onnx(head, tuple(first.values()), method.takes, ["map"], {})
     check_parity(head, graph, first)
     return graph
-
-
-def inputs(
-    names: list[str], features: Features, index: int, choice: Choice = ALL
-) -> dict[str, npt.NDArray[np.float32]]:
-    """What a head takes of one image: its taps and what else was kept of it, by the name of "image"
-    what they are of, and by that of "present" which modalities are chosen; none chooses all."""
-    origin = features.origin
-    kept = iter(features.batch([index]) if set(names) - {"image", "present"} else ())
-
-    def given(name: str) -> npt.NDArray[np.float32]:
-        if name == "image":
-            return origin.frame.to_model(origin.read(index))
-        if name == "present" and origin.sight is not None:
-            return origin.sight.present(choice or origin.sight.modalities)
-        one = next(kept)
-        return one[0] if one.ndim == 5 else one  # photographs are the batch
-
-    return {name: given(name) for name in names}
-
-
-def native_maps(head: bytes, good: GoodParts, choice: Choice = ALL) -> Iterator[Map]:
-    """Maps at the images' own sizes, by the runtime from the features at hand; of photographs that
-    are looked at in windows, by way of all their windows, as at inspection."""
-    if good.frame.tiles is not None:
-        scorer = Scorer(join(good.features.origin.graph, head), good.frame)
-        yield from (scorer.score(read_image(path))[0] for path in good.paths)
-        return
-    run = session(head)
-    for index, fact in enumerate(good.facts):
-        grid = run.run(None, feed(run, good.features, index, choice))[0]
-        yield good.frame.to_native(grid, fact.size)
-
-
-def feed(
-    head: ort.InferenceSession, features: Features, index: int, choice: Choice = ALL
-) -> dict[str, npt.NDArray[np.float32]]:
-    return inputs([entry.name for entry in head.get_inputs()], features, index, choice)

@@ -8,7 +8,6 @@ and a column's, so no array of the image's size is needed but the map itself.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -107,8 +106,3 @@ def _add(whole: Map, start: int, part: Map) -> None:
 def enlarge(grid: Map, size: tuple[int, int]) -> Map:
     """(h', w') → (h, w), bilinear."""
     return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

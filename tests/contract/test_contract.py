@@ -21,7 +21,8 @@ import blemish
 from blemish import parts
 from blemish.data import open_data
 from blemish.errors import ConfigError, NotFittedError
-from blemish.fitting import backbone_graph, choose, fit_folder, inputs
+from blemish.fitting import backbone_graph, choose, fit_folder
+from blemish.heads import inputs
 from blemish.images import read_image
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json, tap_names
@@ -329,6 +330,20 @@ def test_order_and_company_do_not_matter(inspector: Inspector, demo: Path) -> No
     alone = Inspector(inspector.artifact, threads=1).inspect(images[3])
     together = forward[images[3]].map
     assert np.abs(alone.map - together).max() <= TOLERANCE * np.abs(together).max()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_workers_does_not_matter(
+    inspector: Inspector, demo: Path, workers: int
+) -> None:
+    images = sorted((demo / "test").rglob("*.jpg"))
+    found = list(inspector.inspect_many(images, workers=workers))
+    assert [one.file for one in found] == images
+    for one in found:
+        alone = inspector.inspect(str(one.file))
+        assert one.prediction is not None
+        assert np.array_equal(one.prediction.map, alone.map)
+        assert (one.prediction.score, one.prediction.p_value) == (alone.score, alone.p_value)
 
 
 def test_threads_may_share_a_detector(inspector: Inspector, demo: Path) -> None:

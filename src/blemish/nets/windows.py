@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from blemish.cache import keep
+from blemish.engines import DEFAULT, Engine, cores, open_engine
 from blemish.errors import ImageError
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
-from blemish.nets.features import Fact, Features, Origin, key_of, shapes_of, taps_of
+from blemish.nets.features import Fact, Features, Origin, shapes_of, store_of, taps_of
 from blemish.records import Pixels
-from blemish.runtime import session
-from blemish.tiles import Corner, Tiles, cores
+from blemish.tiles import Corner, Tiles
 from blemish.track import Track
 
 MOST = 4096  # windows to learn from; features of so many of 256 pixels take a gigabyte
@@ -30,15 +30,16 @@ def extract_windows(
     paths: Sequence[Path],
     folder: Path,
     track: Track,
+    *,
+    runtime: str = DEFAULT,
     most: int = MOST,
 ) -> tuple[Features, tuple[Fact, ...]]:
     """Like features.extract, of windows: all of them, or as many of each photograph as make `most`
-    in all, one at least. Which, is drawn by the photograph's content.
-
-    tiles: the frame's.
+    in all, one at least. Which, is drawn by the photograph's content. tiles: the frame's.
     """
-    store, each = folder / key_of(graph, frame), max(1, most // max(1, len(paths)))
-    run = session(graph, threads=1) if graph else None
+    engine = open_engine(graph, runtime, threads=1) if graph else None
+    store = store_of(folder, graph, [asdict(frame)], engine)
+    each = max(1, most // max(1, len(paths)))
 
     def work(path: Path) -> tuple[Fact, list[Corner]]:
         try:
@@ -50,7 +51,7 @@ def extract_windows(
         size, channels = pixels.shape[:2], pixels.shape[2]
         corners = _drawn(tiles.corners(size), each, mark)
         for corner in corners:
-            _keep(run, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
+            _keep(engine, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
         bits = 8 * pixels.dtype.itemsize
         return Fact(sha256=mark, size=size, channels=channels, bits=bits), corners
 
@@ -69,10 +70,11 @@ def extract_windows(
         frame=frame,
         corners=tuple(corner for _, _, corner, _ in every),
         kept=tuple(file.with_suffix(".npy") for file in files),
+        runtime=runtime,
     )
     features = Features(
         files=files,
-        shapes=shapes_of(run, frame) if run else (),
+        shapes=shapes_of(engine, frame) if engine else (),
         origin=origin,
         numbers=tuple(number for number, *_ in every),
     )
@@ -91,8 +93,8 @@ def _file(store: Path, mark: str, corner: Corner) -> Path:
     return store / f"{mark}-{corner[0]}-{corner[1]}.f32"
 
 
-def _keep(run: ort.InferenceSession | None, frame: Frame, window: Pixels, file: Path) -> None:
+def _keep(engine: Engine | None, frame: Frame, window: Pixels, file: Path) -> None:
     if file.exists():
         file.touch()  # so that trimming takes the oldest
-    elif run is not None:
-        keep(file, taps_of(run, frame.to_model(window)))
+    elif engine is not None:
+        keep(file, taps_of(engine, frame.to_model(window)))
