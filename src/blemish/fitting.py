@@ -76,8 +76,6 @@ def fit_folder(
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     runtime = chosen_runtime(backbone, frame, sight, runtime)
     good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
-    for note in remarks(good):
-        warn(note)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
     rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
@@ -165,7 +163,10 @@ def look(
         features, facts = extract_shots(
             backbone, frame, sight, needed, store, track, runtime=runtime
         )
-    return usable(paths, features, facts, frame, warn)
+    good = usable(paths, features, facts, frame, warn)
+    for note in remarks(good):
+        warn(note)
+    return good
 
 
 def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
