@@ -18,7 +18,7 @@ from PIL import Image
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
-from blemish.tiles import Tiles, enlarge
+from blemish.tiles import Tiles
 
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
 _PILLOWS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -94,12 +94,12 @@ class Frame:
         reach = sum(width // 2 * passes for width, passes in self.boxes)
         above, before = min(top, reach), min(left, reach)
         if left == 0:
-            part = enlarge(grid, (canvas[0], grid.shape[1]))[top - above : top + size[0] + reach]
-            map = enlarge(part, (part.shape[0], canvas[1]))
+            part = _enlarge(grid, (canvas[0], grid.shape[1]))[top - above : top + size[0] + reach]
+            map = _enlarge(part, (part.shape[0], canvas[1]))
         else:
-            part = enlarge(grid, (grid.shape[0], canvas[1]))
+            part = _enlarge(grid, (grid.shape[0], canvas[1]))
             part = part[:, left - before : left + size[1] + reach]
-            map = enlarge(part, (canvas[0], part.shape[1]))
+            map = _enlarge(part, (canvas[0], part.shape[1]))
         map = self.blurred(map)
         return np.ascontiguousarray(map[above : above + size[0], before : before + size[1]])
 
@@ -122,6 +122,10 @@ class Frame:
 def _square(size: Sequence[int]) -> tuple[int, int, int]:
     side = max(size)
     return (side - size[0]) // 2, (side - size[1]) // 2, side
+
+
+def _enlarge(grid: Map, size: tuple[int, int]) -> Map:
+    return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:

@@ -90,7 +90,8 @@ class Tiles:
                 for top, down in zip(self.starts(size[0]), self.weights(size[0]), strict=True):
                     band = np.zeros((self.side, size[1]), np.float32)
                     for left, weight in zip(lefts, across, strict=True):
-                        _add(band.T, left, (enlarge(next(grids), (self.side,) * 2) * weight).T)
+                        whole = cv2.resize(next(grids), (self.side,) * 2)  # bilinear
+                        _add(band.T, left, (whole * weight).T)
                     _add(map, top, band * down[:, None])
             finally:  # if one fails, the others are not waited for
                 pool.shutdown(cancel_futures=True)
@@ -101,8 +102,3 @@ def _add(whole: Map, start: int, part: Map) -> None:
     """Adds to the rows from `start` on those of `part` that are there."""
     into = whole[max(start, 0) : start + len(part)]
     into += part[max(-start, 0) :][: len(into)]
-
-
-def enlarge(grid: Map, size: tuple[int, int]) -> Map:
-    """(h', w') → (h, w), bilinear."""
-    return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
