@@ -12,6 +12,7 @@ from blemish.cli_parts import (
     Json,
     Layout,
     Quiet,
+    Runtime,
     Seed,
     bars,
     note,
@@ -60,6 +61,7 @@ def fit(
         bool,
         typer.Option("--commercial", help="Refuse weights not cleared for commercial use."),
     ] = False,
+    runtime: Runtime = "onnxruntime",
     points: Points = None,
     depth: Depth = None,
     disparity: Disparity = None,
@@ -94,6 +96,7 @@ def fit(
         commercial=commercial,
         sensor=sensor,
         others=parse_others(other or []),
+        runtime=runtime,
         track=bars(quiet),
         warn=note(quiet),
     )

@@ -20,6 +20,17 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars, no
 Layout = Annotated[str, typer.Option(help="auto, or a name from docs/data.md.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="onnxruntime, openvino, or with a device onnxruntime:cuda, :tensorrt or :directml,"
+        " openvino:gpu or :npu. auto: $BLEMISH_RUNTIME, or the soonest done.",
+    ),
+]
+Threads = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Of one run on the CPU; 0 takes one a core.")
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Leave out photograph, points or another; repeatable."),

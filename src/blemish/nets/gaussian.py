@@ -141,7 +141,6 @@ class Whitened(nn.Module):
         super().__init__()
         self.grid, self.side, self.width = places.grid, places.side, maps.shape[2]
         pieces = maps.tensor_split(-(-self.width // COLUMNS), dim=2)
-        self.widths = tuple(piece.shape[2] for piece in pieces)
         self.heights = tuple(_rows_in_use(piece) for piece in pieces)
         for number, (piece, height) in enumerate(zip(pieces, self.heights, strict=True)):
             self.register_buffer(f"maps_{number}", piece[:, :height].contiguous())
@@ -156,15 +155,14 @@ class Whitened(nn.Module):
         # What `blocks` does, in two turns that the runtime copies row by row.
         rows = features.flatten(2).transpose(1, 2).reshape(h // side, side, w // side, -1)
         rows = rows.transpose(1, 2).reshape(h // side * (w // side), side * side, -1)
-        whole, d = (
-            zip(self.shift.split(self.widths, dim=2), self.heights, strict=True),
-            rows.shape[2],
-        )
-        return [
-            (rows if height == d else rows[:, :, :height]) @ self.get_buffer(f"maps_{number}")
-            - shift
-            for number, (shift, height) in enumerate(whole)
-        ]
+        made, start = [], 0
+        for number, height in enumerate(self.heights):
+            maps = self.get_buffer(f"maps_{number}")
+            seen = rows if height == rows.shape[2] else rows[:, :, :height]
+            shift = self.shift[:, :, start : start + maps.shape[2]]
+            made.append(seen @ maps - shift)
+            start += maps.shape[2]
+        return made
 
     def forward(self, features: Tensor) -> Tensor:
         h, w, side = *self.grid, self.side
