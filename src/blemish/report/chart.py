@@ -55,7 +55,7 @@ def _round(low: float, high: float) -> list[float]:
     """About five round values from low to high."""
     rough = (high - low) / 5
     ten = 10.0 ** math.floor(math.log10(rough))
-    step = next(ten * times for times in (1, 2, 2.5, 5, 10) if ten * times >= 0.999 * rough)
+    step = next(ten * times for times in (1, 2, 2.5, 5, 10) if ten * times >= 0.95 * rough)
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     return [round(number * step, 12) for number in range(first, last + 1)]
 
