@@ -6,7 +6,7 @@ Each worker takes an image from its file to its verdict, so that one decodes whi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -40,7 +40,7 @@ def threads_each(workers: int) -> int:
     return 0 if workers == 1 else max(1, cores() // workers)
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """work(item) for each item, in the items' order, on several threads.
 
     At most 2 * workers + 1 items are taken before the first of them is passed on, so memory is
