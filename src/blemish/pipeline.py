@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TypeVar
 
 from blemish.engines import cores
-from blemish.errors import ConfigError
+from blemish.errors import BlemishError, ConfigError
 from blemish.records import Outcome
 
 T = TypeVar("T")
@@ -72,6 +72,12 @@ def failed(file: Path | None, error: Exception) -> Outcome:
             file=file,
             error=f"'{file}' must fit into memory with its map, but there is too little left. Use"
             " fewer workers, or cut the image into pieces.",
+        )
+    if not isinstance(error, BlemishError):
+        return Outcome(
+            file=file,
+            error=f"'{file}' must be an image that can be judged, but it led to"
+            f" {type(error).__name__}: {error}. Save it as PNG, and tell us.",
         )
     return Outcome(file=file, error=str(error))
 
