@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -176,6 +177,13 @@ def test_without_pictures_rows_are_all_there_is(
         )  # fmt: skip
         next(watch.rows(lambda: False))
     assert {path.name for path in (tmp_path / "out").iterdir()} == {RESULTS, room.LOCK}
+
+
+def test_the_page_tells_every_field() -> None:
+    page = Path(__file__).resolve().parents[1].joinpath("docs", "line.md").read_text("utf-8")
+    table = page.partition("| field |")[2].partition("\n\n")[0]
+    first = [line.split(" | ")[0] for line in table.splitlines()[2:]]
+    assert set(re.findall(r"`(\w+)`", " ".join(first))) == FIELDS | {"error", "missing"}
 
 
 # ---------------------------------------------------------------- files that are not whole

@@ -38,7 +38,7 @@ def inspect(
     workers: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="Images inspected at once.  [default: one a core, at most 4]"
+            min=0, metavar="N", help="Images inspected at once; 0 is one a core, at most 4."
         ),
     ] = 0,
     runtime: Runtime = "auto",
