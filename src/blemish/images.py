@@ -231,7 +231,7 @@ def write_map(path: Path, map: Map, *, durable: bool = False) -> None:
     offsets = [start + 4 * width * row for row in starts]
     head = _tiff(width, height, rows, offsets, sizes)
     # Pillow would hold the map three times: of 100 megapixels that is more than a gigabyte.
-    write_whole(path, [head, memoryview(pixels).cast("B")], durable=durable)
+    write_whole(path, [head, pixels.data.cast("B")], durable=durable)
 
 
 def _tiff(width: int, height: int, rows: int, offsets: list[int], sizes: list[int]) -> bytes:

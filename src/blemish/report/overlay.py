@@ -20,7 +20,7 @@ from blemish.regions import region_mask
 
 RGB = npt.NDArray[np.uint8]  # (H, W, 3)
 Colour = tuple[int, int, int]  # RGB
-Numbers = TypeVar("Numbers", bound=npt.NDArray[Any])
+Number = TypeVar("Number", bound=np.generic)
 
 OUTLINE: Colour = (0, 229, 255)  # cyan: no heat colour is near it
 CASING: Colour = (16, 24, 32)  # under the outline, so that it shows on white as well
@@ -60,10 +60,11 @@ def smaller(image: Pixels, prediction: Prediction, share: int) -> tuple[Pixels, 
     return shrunk, replace(prediction, map=map)
 
 
-def highest(map: Numbers, share: int) -> Numbers:
+def highest(map: npt.NDArray[Number], share: int) -> npt.NDArray[Number]:
     """(H, W) → the highest value in each square of `share` pixels a side, less at the far ends."""
     rows = np.maximum.reduceat(map, range(0, map.shape[0], share), axis=0)
-    return np.maximum.reduceat(rows, range(0, map.shape[1], share), axis=1)
+    squares: npt.NDArray[Number] = np.maximum.reduceat(rows, range(0, map.shape[1], share), axis=1)
+    return squares
 
 
 def captioned(picture: RGB, prediction: Prediction, note: str = "") -> RGB:
