@@ -36,14 +36,15 @@ LIGHT_ROOMS = (
     "blemish.data", "blemish.data.demo", "blemish.data.doctor", "blemish.clouds", "blemish.cli",
     "blemish.scans", "blemish.geometry", "blemish.background", "blemish.fpfh",
     "blemish.data.demo3d", "blemish.sensors", "blemish.patterns", "blemish.data.partners",
-    "blemish.cli_sensors",
+    "blemish.cli_sensors", "blemish.cli_fit", "blemish.cli_inspect",
     "blemish.cli_data", "blemish.report.checkup", "blemish.artifact", "blemish.calibrate",
     "blemish.bench.suite", "blemish.bench.run", "blemish.bench.page", "blemish.bench.tables",
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
     "blemish.cli_weights", "blemish.nets.pretrained", "blemish.nets.weights", "blemish.nets.room",
     "blemish.nets.fetch", "blemish.nets.bundle",
+    "blemish.pipeline",
     "blemish.scoring", "blemish.shots", "blemish.descriptors", "blemish.groups", "blemish.images",
-    "blemish.records", "blemish.errors", "blemish.track",
+    "blemish.records", "blemish.errors", "blemish.track", "blemish.engines", "blemish.fastest",
 )  # fmt: skip
 
 
@@ -83,12 +84,13 @@ def forget():
 
 
 def test_light_rooms_never_import_torch() -> None:
+    late = (*HEAVY, "onnxruntime", "openvino")  # a runtime is imported when a graph is opened
     said = clean(
         f"{FORGET}\n"
         f"for room in {LIGHT_ROOMS}:\n"
         "    forget()\n"
         "    __import__(room)\n"
-        f"    if heavy := sorted(set(sys.modules) & set({HEAVY})):\n"
+        f"    if heavy := sorted(set(sys.modules) & set({late})):\n"
         "        sys.exit(f'{room} imports {heavy}')\n"
         "    print(room)\n"
     )
@@ -160,8 +162,8 @@ def imported(tree: ast.AST) -> set[str]:
 
 def test_the_house_is_small() -> None:
     lengths = [len(path.read_text(encoding="utf-8").splitlines()) for path in FILES]
-    assert len(FILES) <= 150
-    assert sum(lengths) <= 22000
+    assert len(FILES) <= 180
+    assert sum(lengths) <= 27500
     assert statistics.median(lengths) <= 150
 
 
@@ -171,7 +173,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert len(path.relative_to(SOURCE).parts) <= 2
     assert path.stem not in ("utils", "util", "helpers", "common", "misc", "tools")
     # A verb's options are its signature, one or several lines each.
-    start = "body" if path.name == "cli.py" else "whole"
+    start = "body" if path.stem.startswith("cli") else "whole"
     long = [(f.name, lines(f)) for f in functions(TREES[path]) if _length(f, start) > 60]
     assert long == []
 

@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BlemishError
 from blemish.errors import needs_extra as _needs_extra
-from blemish.records import Prediction, Region, Sample
+from blemish.records import Outcome, Prediction, Region, Sample
 
 if TYPE_CHECKING:
     from blemish.runtime import Inspector
 
 __version__ = "0.1.0"
-__all__ = ["BlemishError", "Prediction", "Region", "Sample", "__version__", "fit", "load"]
+__all__ = [
+    "BlemishError",
+    "Outcome",
+    "Prediction",
+    "Region",
+    "Sample",
+    "__version__",
+    "fit",
+    "load",
+]
 
 
 def fit(
@@ -32,6 +41,7 @@ def fit(
     seed: int = 0,
     rehearse: bool = False,
     commercial: bool = False,
+    runtime: str = "onnxruntime",
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
 
@@ -43,6 +53,7 @@ def fit(
     rehearse: also report, in the Inspector's artifact.about["rehearsal"], how made-up defects on
         good parts that a model was not fitted on are found (blemish.rehearse).
     commercial: refuse pretrained weights that are not cleared for commercial use (docs/weights.md).
+    runtime: what runs the frozen backbone, and the Inspector: a name from docs/runtimes.md.
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
@@ -59,14 +70,18 @@ def fit(
         seed=seed,
         rehearse=rehearse,
         commercial=commercial,
+        runtime=runtime,
     )
 
 
-def load(path: str | Path, *, threads: int = 0) -> Inspector:
-    """Opens a part.blemish file. threads: 0 takes one a core.
+def load(path: str | Path, *, runtime: str = "auto", threads: int = 0) -> Inspector:
+    """Opens a part.blemish file.
 
-    Raises ArtifactError if it is missing, damaged or of another format.
+    runtime: a name from docs/runtimes.md, such as "openvino"; "auto" takes the soonest done of
+        those installed. threads: of one run on the CPU; 0 takes one a core.
+    Raises ArtifactError if the file is missing, damaged or of another format, ConfigError if the
+    runtime is not installed or finds no device.
     """
     from blemish.runtime import Inspector
 
-    return Inspector.load(path, threads=threads)
+    return Inspector.load(path, runtime=runtime, threads=threads)

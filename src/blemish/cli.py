@@ -19,40 +19,27 @@ import typer
 
 import blemish
 from blemish.cli_data import app as data_app
+from blemish.cli_fit import fit
+from blemish.cli_inspect import inspect
 from blemish.cli_parts import (
     FAILED,
-    FOUND,
     INCOMPLETE,
     STOPPED,
     Json,
     Layout,
+    Part,
     Quiet,
-    Seed,
+    Runtime,
+    Threads,
+    Without,
     bars,
     coarse,
     note,
-    parse_rate,
-    parse_settings,
-    row,
     summary,
-)
-from blemish.cli_sensors import (
-    Background,
-    Baseline,
-    Centre,
-    Depth,
-    DepthScale,
-    Disparity,
-    Focal,
-    Other,
-    Points,
-    parse_others,
-    parse_sensor,
 )
 from blemish.cli_synth import synth
 from blemish.cli_weights import app as weights_app
-from blemish.errors import BlemishError, needs_extra
-from blemish.track import silent
+from blemish.errors import BlemishError
 
 app = typer.Typer(
     add_completion=False,
@@ -68,7 +55,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
-Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
 Thresholds = Annotated[
     int | None,
     typer.Option(
@@ -77,117 +63,8 @@ Thresholds = Annotated[
 ]
 
 
-Without = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Leave out photograph, points or another; repeatable."),
-]
-
-
-@app.command()
-def fit(
-    data: Annotated[Path, typer.Argument(help="Folder of good photographs, or MVTec layout.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the model goes.")] = Path(
-        "part.blemish"
-    ),
-    layout: Layout = "auto",
-    method: Annotated[
-        str, typer.Option(help="padim, patchcore, fbft, fractalad, stlm or lsfa.")
-    ] = "padim",
-    preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
-    size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")
-    ] = None,
-    false_alarms: Annotated[
-        str, typer.Option(help="Share of good parts that may be called defective.")
-    ] = "1%",
-    seed: Seed = 0,
-    rehearse: Annotated[
-        bool, typer.Option("--rehearse", help="Also say how made-up defects are found.")
-    ] = False,
-    commercial: Annotated[
-        bool,
-        typer.Option("--commercial", help="Refuse weights not cleared for commercial use."),
-    ] = False,
-    points: Points = None,
-    depth: Depth = None,
-    disparity: Disparity = None,
-    focal: Focal = None,
-    centre: Centre = None,
-    depth_scale: DepthScale = None,
-    baseline: Baseline = None,
-    drop_background: Background = None,
-    other: Other = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Learn from good photographs, or photographs with 3D data (lsfa), and write a model."""
-    sensor = parse_sensor(
-        points, depth, disparity, focal, centre, depth_scale, baseline, drop_background
-    )
-    settings = parse_settings(set_ or []) | ({"size": size} if size is not None else {})
-    with needs_extra("fitting", "train"):
-        from blemish.fitting import fit_folder, writable  # torch takes seconds to import
-    from blemish.report.text import rehearsal_table
-
-    writable(output)
-    inspector = fit_folder(
-        data,
-        layout=layout,
-        method=method,
-        preset=preset,
-        settings=settings,
-        false_alarms=parse_rate(false_alarms),
-        seed=seed,
-        rehearse=rehearse,
-        commercial=commercial,
-        sensor=sensor,
-        others=parse_others(other or []),
-        track=bars(quiet),
-        warn=note(quiet),
-    )
-    inspector.save(output)
-    if as_json:
-        print(json.dumps(summary(output, inspector.artifact)))
-    elif not quiet:
-        used, sight = inspector.artifact.about["data"]["used"], inspector.artifact.sight
-        seen = "images" if sight is None else f"parts ({', '.join(sight.modalities)})"
-        print(f"Learnt from {used} good {seen}. {inspector.artifact.calibration.note()}")
-        if rehearse:
-            print(rehearsal_table(inspector.artifact.about["rehearsal"]))
-        print(f"Wrote {output} ({output.stat().st_size / 1e6:.0f} MB).")
-
-
-@app.command()
-def inspect(
-    part: Part,
-    images: Annotated[list[Path], typer.Argument(help="Images or folders.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
-    ] = None,
-    without: Without = None,
-    as_json: Json = False,
-    fail_on_defect: Annotated[
-        bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Say which images are defective, and where."""
-    from blemish.scoring import inspect_all, jobs
-
-    inspector = blemish.load(part)
-    todo = jobs(images, output)
-    track = silent if as_json and sys.stdout.isatty() else bars(quiet)
-    counts = {"good": 0, "defect": 0, "error": 0}
-    for outcome in track(inspect_all(inspector, todo, without or ()), "Inspecting", len(todo)):
-        counts[outcome.verdict] += 1
-        print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=as_json)
-    if not as_json and not quiet:
-        print(f"{counts['good']} good, {counts['defect']} defect, {counts['error']} not readable.")
-    if counts["error"]:
-        raise typer.Exit(INCOMPLETE)
-    if fail_on_defect and counts["defect"]:
-        raise typer.Exit(FOUND)
+app.command()(fit)
+app.command()(inspect)
 
 
 @app.command()
@@ -200,6 +77,8 @@ def evaluate(
     layout: Layout = "auto",
     thresholds: Thresholds = None,
     without: Without = None,
+    runtime: Runtime = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -210,7 +89,7 @@ def evaluate(
     from blemish.report.text import about, figures_table
     from blemish.scoring import score_dataset, view
 
-    inspector = blemish.load(part)
+    inspector = blemish.load(part, runtime=runtime, threads=threads)
     left_out, told = without or [], inspector.artifact
     calibration = told.calibration_without(left_out)
     evaluator = Evaluator(pixel_threshold=calibration.extent)
@@ -220,20 +99,22 @@ def evaluate(
         note(quiet)(sentence)
     evaluation = evaluator.result(calibration.threshold, n_thresholds=thresholds)
     if as_json:
-        print(json.dumps(evaluation.to_json()))
+        print(json.dumps(evaluation.to_json() | {"runtime": str(inspector.runtime)}))
     elif not quiet:
         print(figures_table(evaluation))
     if output is not None:
         words = ["blemish", "evaluate", str(part), str(data), "-o", str(output)]
         words += ["--layout", layout] * (layout != "auto") + coarse(thresholds)
         words += [f"--without={name}" for name in left_out]
+        words += ["--runtime", runtime] * (runtime != "auto")
+        ran = f"{inspector.runtime} ({inspector.runtime.how})"
         page = write_report(
             output,
             title=f"{part.name} on {data.resolve().name}",
             evaluation=evaluation,
             items=judged.items,
             views=lambda item: view(inspector, item, left_out),
-            info=about(inspector.artifact),
+            info=about(inspector.artifact) | {"evaluated with": ran},
             command=shlex.join(words),
         )
         print(f"Report: {page}", file=sys.stderr if as_json else sys.stdout)

@@ -19,6 +19,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars, notes or summary.")]
 Layout = Annotated[str, typer.Option(help="auto, or a name from docs/data.md.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="onnxruntime, openvino, or with a device onnxruntime:cuda, :tensorrt or :directml,"
+        " openvino:gpu or :npu. auto: $BLEMISH_RUNTIME, or the soonest done.",
+    ),
+]
+Threads = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Of one run on the CPU; 0 takes one a core.")
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Leave out photograph, points or another; repeatable."),
+]
 
 
 def note(quiet: bool) -> Any:
@@ -84,16 +100,3 @@ def summary(path: Path, artifact: Any) -> dict[str, Any]:
         "promise": calibration.note(),
         **artifact.several(),
     }
-
-
-def row(outcome: Any) -> str:
-    """One line of inspect's table."""
-    if outcome.prediction is None:
-        return f"error    {outcome.error}"
-    p = outcome.prediction
-    largest = max((region.area_px for region in p.regions), default=0)
-    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
-    where = f"{count}, largest {largest} px" if p.regions else ""
-    less = f"without {', '.join(p.missing)}" if p.missing else ""
-    told = "  ".join(one for one in (where, less) if one)
-    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()
