@@ -1,6 +1,6 @@
 """LSFA on photographs with scans: both modalities and each alone, adapted and as they are.
 
-The made-up demo (every category, three seeds, 200 good pairs to fit on, 40 good and 100 defective
+The made-up demo (every category, three seeds, 200 good pairs to fit on, 30 good and 60 defective
 ones to test) and road_rgbd. Image AUROC; of defects that show in one modality alone, the share
 found where 5 % false alarms were asked for. Differences have 95 % intervals (Student's t over
 categories and seeds). Arguments NAME:SEED, such as lid:0 or road:0, leave out the others. The
@@ -43,7 +43,7 @@ from blemish.shots import read_shot
 from blemish.track import silent
 
 RUNS = (*(f"{name}:{seed}" for seed in range(3) for name in PARTS), "road:0")
-PAIRS, GOOD, EACH = 200, 40, 20
+PAIRS, GOOD, EACH = 200, 30, 12
 PLAIN = {"steps": 0, "ridge": 0.0, "shape_ridge": 0.0, "patience": 0}
 CHOICES: dict[str, tuple[str, ...]] = {
     "both": ("photograph", "points"),

@@ -73,7 +73,7 @@ class LsfaConfig(Config):
     points: Literal["fpfh", "groups"] = "fpfh"
     point_mae: str | None = None
     heads: int = 4
-    ridge: float = 0.03
+    ridge: float = 0.1
     shape_ridge: float = 0.0
     still: bool = True
     steps: int = 120
@@ -81,7 +81,7 @@ class LsfaConfig(Config):
     rate: float = 3e-3
     decay: float = 0.01
     check: int = 20
-    patience: int = 2
+    patience: int = 1
     agree: float = 1.0
     alike: float = 0.1
     temperature: float = 0.2
