@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 import torch
 
+from blemish.area import Area
 from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
@@ -35,6 +36,7 @@ from blemish.nets.weights import file_hash, find_weights
 from blemish.parts import GoodParts, Split, split, usable
 from blemish.provenance import describe, require_cleared, summary, weights_files
 from blemish.records import Map, Sample
+from blemish.regions import require_scale
 from blemish.rehearse import prepare
 from blemish.runtime import Inspector, Scorer, session
 from blemish.sensors import Sensor
@@ -60,12 +62,14 @@ def fit_folder(
     commercial: bool = False,
     sensor: Sensor | None = None,
     others: Mapping[str, str] | None = None,
+    area: Area | None = None,
+    mm_per_pixel: float | None = None,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
-    """See blemish.fit. track: shows progress. warn: is told of images left out and why."""
-    if not 0 < false_alarms < 1:
-        raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
+    """See blemish.fit. area: what is inspected. track: shows progress. warn: is told of images left
+    out and why."""
+    _require_told(false_alarms, mm_per_pixel)
     kind, config = choose(method, preset, settings or {})
     if commercial:
         require_cleared(config)
@@ -73,12 +77,13 @@ def fit_folder(
     for note in dataset.notes:
         warn(note)
     sight = sight_of(config, dataset.train, rehearse)
-    frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
+    white = find_white(photographs(dataset.train, sight))
+    frame = replace(config.frame(), white=white, area=area)
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
-    rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
+    rehearsal = prepare(spared, seed=seed, seen=frame.seen, track=track) if rehearse else None
 
     def hear(head: bytes, unseen: GoodParts) -> None:
         if rehearsal is not None:
@@ -105,8 +110,15 @@ def fit_folder(
             parted={"+".join(choice): calibrations[choice] for choice in fewer},
             sensor=sensor if sight else None,
             others=dict(others or {}) if sight else {},
+            mm_per_pixel=mm_per_pixel,
         )
     )
+
+
+def _require_told(false_alarms: float, mm_per_pixel: float | None) -> None:
+    if not 0 < false_alarms < 1:
+        raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
+    require_scale(mm_per_pixel)
 
 
 def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight | None:
@@ -242,8 +254,9 @@ def learn(
     hear: is given the head of each fold's model, and the parts which that model has not seen.
     """
     sight = good.features.origin.sight
+    score, seen = good.frame.score, good.frame.seen
     kept = {
-        choice: Calibrator(good.frame.score, false_alarms=false_alarms, how=parts.how)
+        choice: Calibrator(score, false_alarms=false_alarms, how=parts.how, seen=seen)
         for choice in (sight.choices() if sight else (ALL,))
     }
 

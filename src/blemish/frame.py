@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from blemish.area import Area
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
@@ -36,6 +37,7 @@ class Frame:
     top: the image score is the mean of this share of the native pixels, in [0, 1]; 0 is the
         highest pixel alone.
     white: what 16-bit files count as 1.0; 8-bit files always use 255.
+    area: which pixels are inspected; None: all. What lies elsewhere never reaches the graph.
     """
 
     size: tuple[int, int]
@@ -44,12 +46,39 @@ class Frame:
     boxes: tuple[tuple[int, int], ...] = ()
     top: float = 0.0
     white: int = 65535
+    area: Area | None = None
+
+    def seen(self, size: Sequence[int]) -> Mask | None:
+        """(H, W) bool, read-only: which pixels of an image of this size are inspected; None: all.
+
+        The one place that tells. Raises ImageError if the area does not fit an image of this size.
+        """
+        return None if self.area is None else self.area.seen((size[0], size[1]))
+
+    def blanked(self, pixels: Pixels) -> Pixels:
+        """(H, W, C) pixels, mid-grey where they are not inspected, so that nothing there matters.
+
+        Raises ImageError as seen.
+        """
+        seen = self.seen(pixels.shape)
+        if seen is None:
+            return pixels
+        white = 255 if pixels.dtype == np.uint8 else self.white
+        blank = np.full_like(pixels, (white + 1) // 2)
+        np.copyto(blank, pixels, where=seen[..., None])
+        return blank
+
+    def confined(self, map: Map) -> Map:
+        """(H, W) map of an image, given its lowest inspected value wherever it is not inspected."""
+        seen = self.seen(map.shape)
+        return map if seen is None else np.where(seen, map, map[seen].min())
 
     def to_model(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three.
 
-        Raises ImageError if "pad" would need a square of more than 500 megapixels.
+        Raises ImageError if "pad" would need a square of more than 500 megapixels, or as seen.
         """
+        pixels = self.blanked(pixels)
         if self.fit == "pad":
             top, left, side = _square(pixels.shape[:2])
             if side * side > MAX_PIXELS:
@@ -82,7 +111,8 @@ class Frame:
         return np.asarray(small, np.bool_)
 
     def to_native(self, grid: npt.NDArray[np.float32], size: tuple[int, int]) -> Map:
-        """(h', w') scores of the graph → (H, W) float32 at the image's own size, bilinear."""
+        """(h', w') scores of the graph → (H, W) float32 at the image's own size, bilinear; confined
+        to what is inspected."""
         top, left, canvas = 0, 0, size
         if self.fit == "pad":
             top, left, side = _square(size)
@@ -101,14 +131,18 @@ class Frame:
             for _ in range(passes):
                 blurred = cv2.boxFilter(map, -1, (width, width), borderType=cv2.BORDER_CONSTANT)
                 map = np.asarray(blurred, np.float32)
-        return np.ascontiguousarray(map[above : above + size[0], before : before + size[1]])
+        map = map[above : above + size[0], before : before + size[1]]
+        return self.confined(np.ascontiguousarray(map))
 
     def score(self, map: Map) -> float:
-        """Image score of a native map: its maximum, or the mean of its `top` share."""
+        """Image score of a confined native map: its maximum, or the mean of the `top` share of what
+        is inspected."""
         if self.top == 0:
             return float(map.max())
-        count = max(1, int(map.size * self.top))
-        return float(np.partition(map.ravel(), -count)[-count:].mean(dtype=np.float64))
+        seen = self.seen(map.shape)
+        values = map.ravel() if seen is None else map[seen]
+        count = max(1, int(values.size * self.top))
+        return float(np.partition(values, -count)[-count:].mean(dtype=np.float64))
 
 
 def _square(size: Sequence[int]) -> tuple[int, int, int]:

@@ -149,7 +149,10 @@ class Inspector:
         map, score = self.score(shot)
         calibration, missing = self.artifact.calibration_of(shot)
         defect = score > calibration.threshold
-        found = regions(map, calibration.seed, calibration.extent) if defect else ()
+        levels, told = (calibration.seed, calibration.extent), self.artifact
+        seen = told.frame.seen(map.shape)
+        scale = told.mm_per_pixel
+        found = regions(map, *levels, seen=seen, mm_per_pixel=scale) if defect else ()
         return Prediction(
             score=score,
             p_value=calibration.p_value(score),
@@ -159,6 +162,7 @@ class Inspector:
             regions=found,
             ms=(time.perf_counter() - start) * 1000,
             missing=missing,
+            seen=seen,
         )
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:

@@ -21,6 +21,8 @@ Colour = tuple[int, int, int]  # RGB
 
 OUTLINE: Colour = (0, 229, 255)  # cyan: no heat colour is near it
 CASING: Colour = (16, 24, 32)  # under the outline, so that it shows on white as well
+EDGE: Colour = (148, 156, 166)  # around what is inspected
+DIMMED = 0.65  # how far what is not inspected is darkened
 BAR: dict[str, Colour] = {"good": (23, 92, 58), "defect": (150, 28, 36)}
 HEAT_FROM, HEAT_TO = 90, 245  # part of the colour map, of 0 … 255: from purple to light yellow
 FAINT, STRONG = 0.25, 0.60  # opacity of the heat at both ends
@@ -53,6 +55,7 @@ def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) ->
     image: (H, W, 1 or 3) uint8 or uint16. prediction: with a map of the same (H, W).
     levels: the calibration's (extent, seed). Heat is transparent up to the extent and turns from
         purple to light yellow, which it reaches as far above the seed as the seed is above it.
+    What was not inspected is dimmed.
     Returns (H, W, 3) uint8 RGB. Raises ShapeError if map and image differ in size.
     """
     if prediction.map.shape != image.shape[:2]:
@@ -60,11 +63,23 @@ def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) ->
             f"a map must have its image's size {image.shape[:2]}, but has {prediction.map.shape}."
             " Pass the prediction of this image."
         )
-    painted = heat(as_rgb(image), prediction.map, levels)
-    found = prediction.regions
     extent, seed = levels
-    mask = region_mask(prediction.map, seed, extent) if found else np.zeros(painted.shape[:2], bool)
-    return outline(painted, mask)
+    seen, found = prediction.seen, prediction.regions
+    painted = heat(as_rgb(image), prediction.map, levels, seen)
+    if seen is not None:
+        dim(painted, seen)
+    if not found:
+        return painted
+    return outline(painted, region_mask(prediction.map, seed, extent, seen))
+
+
+def dim(image: RGB, seen: Mask) -> None:
+    """Darkens the (H, W, 3) image where it is not inspected, and draws a line around what is."""
+    away = ~seen
+    shade = DIMMED * np.array(CASING, np.float32)
+    image[away] = np.rint(image[away] * np.float32(1 - DIMMED) + shade).astype(np.uint8)
+    lines, _ = cv2.findContours(seen.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, lines, -1, EDGE, max(1, round(min(image.shape[:2]) / 400)))
 
 
 def outline(image: RGB, mask: Mask, colour: Colour = OUTLINE) -> RGB:
@@ -91,10 +106,13 @@ def as_rgb(image: Pixels) -> RGB:
     return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
 
 
-def heat(image: RGB, map: Map, levels: tuple[float, float]) -> RGB:
-    """Draws heat into the (H, W, 3) image where its (H, W) map is above levels[0], as in paint."""
+def heat(image: RGB, map: Map, levels: tuple[float, float], seen: Mask | None = None) -> RGB:
+    """Draws heat into the (H, W, 3) image where its (H, W) map is above levels[0], as in paint.
+
+    seen: (H, W), where heat may be; None: anywhere.
+    """
     low, high = levels[0], 2 * levels[1] - levels[0]
-    hot = map > low
+    hot = map > low if seen is None else seen & (map > low)
     rise = np.clip((map[hot] - low) / max(high - low, 1e-30), 0, 1)
     steps = np.rint(HEAT_FROM + rise * (HEAT_TO - HEAT_FROM)).astype(np.uint8)
     colours = _heat_colours()[steps]
