@@ -33,7 +33,14 @@ from blemish.cli import FAILED, app
 from blemish.errors import BlemishError
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/tour.md", "docs/data.md", "docs/synth.md", "docs/weights.md")
+PAGES = (
+    "README.md",
+    "docs/tour.md",
+    "docs/data.md",
+    "docs/synth.md",
+    "docs/weights.md",
+    "docs/regions.md",
+)
 RUN = ("python", "console", "bash", "sh", "shell")
 BLOCK = re.compile(
     r"(?P<spared><!--\s*not run:(?P<reason>.*?)-->[ \t]*\n\s*)?"

@@ -20,24 +20,24 @@ import typer
 import blemish
 from blemish.cli_data import app as data_app
 from blemish.cli_fit import fit
+from blemish.cli_inspect import inspect
 from blemish.cli_parts import (
     FAILED,
-    FOUND,
     INCOMPLETE,
     STOPPED,
     Json,
     Layout,
+    Part,
     Quiet,
+    Without,
     bars,
     coarse,
     note,
-    row,
     summary,
 )
 from blemish.cli_synth import synth
 from blemish.cli_weights import app as weights_app
 from blemish.errors import BlemishError
-from blemish.track import silent
 
 app = typer.Typer(
     add_completion=False,
@@ -53,7 +53,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights")
 
-Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
 Thresholds = Annotated[
     int | None,
     typer.Option(
@@ -62,45 +61,8 @@ Thresholds = Annotated[
 ]
 
 
-Without = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Leave out photograph, points or another; repeatable."),
-]
-
-
 app.command()(fit)
-
-
-@app.command()
-def inspect(
-    part: Part,
-    images: Annotated[list[Path], typer.Argument(help="Images or folders.", show_default=False)],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
-    ] = None,
-    without: Without = None,
-    as_json: Json = False,
-    fail_on_defect: Annotated[
-        bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
-    ] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Say which images are defective, and where."""
-    from blemish.scoring import inspect_all, jobs
-
-    inspector = blemish.load(part)
-    todo = jobs(images, output)
-    track = silent if as_json and sys.stdout.isatty() else bars(quiet)
-    counts = {"good": 0, "defect": 0, "error": 0}
-    for outcome in track(inspect_all(inspector, todo, without or ()), "Inspecting", len(todo)):
-        counts[outcome.verdict] += 1
-        print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=as_json)
-    if not as_json and not quiet:
-        print(f"{counts['good']} good, {counts['defect']} defect, {counts['error']} not readable.")
-    if counts["error"]:
-        raise typer.Exit(INCOMPLETE)
-    if fail_on_defect and counts["defect"]:
-        raise typer.Exit(FOUND)
+app.command()(inspect)
 
 
 @app.command()

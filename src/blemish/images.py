@@ -80,6 +80,11 @@ def read_bytes(path: str | Path) -> bytes:
     return data
 
 
+def about(error: ImageError, path: Path) -> str:
+    """The error's sentence, beginning with the file unless it names it already."""
+    return str(error) if str(path) in str(error) else f"'{path}': {error}"
+
+
 def decode_image(data: bytes, name: str) -> Pixels:
     """Like read_image, from the bytes of a file; name is what errors call it."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from blemish.errors import ArtifactError, ImageError
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.records import Map, Pixels, Prediction
-from blemish.regions import regions
+from blemish.regions import regions, require_scale
 from blemish.scans import scan_of
 from blemish.sensors import Scan, Sensor
 from blemish.shots import PHOTOGRAPH, POINTS, Shot, Sight, read_points
@@ -110,6 +111,12 @@ class Inspector:
     def save(self, path: str | Path) -> Path:
         """Writes the model as a part.blemish file, whole or not at all. Raises DataError."""
         return self.artifact.save(path)
+
+    def rescale(self, mm_per_pixel: float | None) -> None:
+        """From now on regions are told in mm by this side of a pixel, whatever was told at the fit;
+        None: in pixels alone. Raises ConfigError unless it is above 0."""
+        require_scale(mm_per_pixel)
+        self.artifact = replace(self.artifact, mm_per_pixel=mm_per_pixel)
 
     def inspect(
         self,

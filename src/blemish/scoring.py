@@ -16,7 +16,15 @@ from typing import Any
 from blemish.artifact import Artifact
 from blemish.data import Dataset, list_images
 from blemish.errors import DataError, ImageError
-from blemish.images import decode_image, read_bytes, read_image, read_mask, write_map, write_png
+from blemish.images import (
+    about,
+    decode_image,
+    read_bytes,
+    read_image,
+    read_mask,
+    write_map,
+    write_png,
+)
 from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.evaluation import Scored
 from blemish.records import Map, Mask, Prediction, Sample, Seen
@@ -103,7 +111,7 @@ def inspect_all(
             shot = inspector.artifact.shot_of(job.image).without(without)
             prediction = inspector.inspect_shot(shot)
         except ImageError as error:
-            yield Outcome(file=job.image, error=str(error))
+            yield Outcome(file=job.image, error=about(error, job.image))
             continue
         spent = (time.perf_counter() - start) * 1000
         if job.output is not None:
@@ -188,7 +196,7 @@ def score_samples(
             size = (map.shape[0], map.shape[1])
             mask = read_mask(sample.mask, size) if sample.mask else None
         except ImageError as error:
-            left_out.append(f"left out: {error}")
+            left_out.append(f"left out: {about(error, sample.image)}")
             unreadable += 1
             continue
         inspected = seen(size)

@@ -20,7 +20,7 @@ from blemish.cache import backgrounds_folder, keep
 from blemish.descriptors import VERSION
 from blemish.errors import ImageError
 from blemish.frame import Frame
-from blemish.images import decode_image, read_bytes
+from blemish.images import about, decode_image, read_bytes
 from blemish.records import Sample
 from blemish.runtime import entries, session
 from blemish.shots import PHOTOGRAPH, Shot, Sight, read_shot
@@ -149,16 +149,16 @@ def extract_shots(
     def work(sample: Sample) -> tuple[Fact, Path]:
         try:
             shot, files = read_shot(sample, backgrounds_folder())
+            sensor = json.dumps(sample.sensor and sample.sensor.as_json())
+            marks = [hashlib.sha256(file).hexdigest() for file in files]
+            key = hashlib.sha256(json.dumps([*marks, sensor]).encode()).hexdigest()
+            file = store / f"{key}.f32"
+            if file.exists():
+                file.touch()
+            else:
+                keep(file, b"".join(one.tobytes() for one in shown(run, sight.feed(frame, shot))))
         except ImageError as error:
-            return Fact(error=str(error)), store
-        sensor = json.dumps(sample.sensor and sample.sensor.as_json())
-        marks = [hashlib.sha256(file).hexdigest() for file in files]
-        key = hashlib.sha256(json.dumps([*marks, sensor]).encode()).hexdigest()
-        file = store / f"{key}.f32"
-        if file.exists():
-            file.touch()
-        else:
-            keep(file, b"".join(one.tobytes() for one in shown(run, sight.feed(frame, shot))))
+            return Fact(error=about(error, sample.image)), store
         pixels = shot.pictures[PHOTOGRAPH]
         fact = Fact(
             sha256=marks[0],
@@ -208,15 +208,17 @@ def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path
     try:
         data = read_bytes(path)
         pixels = decode_image(data, str(path))
+        sha256 = hashlib.sha256(data).hexdigest()
+        file = store / f"{sha256}.f32"
+        if file.exists():
+            file.touch()  # so that trimming takes the oldest
+        elif run is not None:
+            taps = run.run(None, {"image": frame.to_model(pixels)})
+            keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
+        else:
+            frame.blanked(pixels)  # whether it fits
     except ImageError as error:
-        return Fact(error=str(error))
-    sha256 = hashlib.sha256(data).hexdigest()
-    file = store / f"{sha256}.f32"
-    if file.exists():
-        file.touch()  # so that trimming takes the oldest
-    elif run is not None:
-        taps = run.run(None, {"image": frame.to_model(pixels)})
-        keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
+        return Fact(error=about(error, path))
     height, width, channels = pixels.shape
     return Fact(
         sha256=sha256, size=(height, width), channels=channels, bits=8 * pixels.dtype.itemsize

@@ -1,0 +1,64 @@
+"""The verb inspect: which images are defective, and where."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import blemish
+from blemish.cli_parts import FOUND, INCOMPLETE, Json, MmPerPixel, Part, Quiet, Without, bars
+from blemish.track import silent
+
+
+def inspect(
+    part: Part,
+    images: Annotated[list[Path], typer.Argument(help="Images or folders.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
+    ] = None,
+    without: Without = None,
+    mm_per_pixel: MmPerPixel = None,
+    as_json: Json = False,
+    fail_on_defect: Annotated[
+        bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say which images are defective, and where."""
+    from blemish.scoring import inspect_all, jobs
+
+    inspector = blemish.load(part)
+    if mm_per_pixel is not None:
+        inspector.rescale(mm_per_pixel)
+    todo = jobs(images, output)
+    track = silent if as_json and sys.stdout.isatty() else bars(quiet)
+    counts = {"good": 0, "defect": 0, "error": 0}
+    for outcome in track(inspect_all(inspector, todo, without or ()), "Inspecting", len(todo)):
+        counts[outcome.verdict] += 1
+        print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=as_json)
+    if not as_json and not quiet:
+        print(f"{counts['good']} good, {counts['defect']} defect, {counts['error']} not readable.")
+    if counts["error"]:
+        raise typer.Exit(INCOMPLETE)
+    if fail_on_defect and counts["defect"]:
+        raise typer.Exit(FOUND)
+
+
+def row(outcome: Any) -> str:
+    """One line of inspect's table."""
+    if outcome.prediction is None:
+        return f"error    {outcome.error}"
+    from blemish.regions import sizes  # OpenCV would slow down every other verb
+
+    p, where = outcome.prediction, ""
+    if p.regions:
+        largest = max(p.regions, key=lambda one: one.area_px)
+        count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
+        where = f"{count}, largest {sizes(largest)}"
+    less = f"without {', '.join(p.missing)}" if p.missing else ""
+    told = "  ".join(one for one in (where, less) if one)
+    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()
