@@ -85,17 +85,17 @@ def make_points(path: Path) -> None:
     from torch.nn import functional as F
 
     from blemish.data import open_data
+    from blemish.engines import open_engine
     from blemish.fitting import backbone_graph, choose
     from blemish.images import read_image
-    from blemish.runtime import session
 
     _, config = choose("padim", "embedded", {"taps": TAPS})
-    net, frame = session(backbone_graph(config)), config.frame()
+    net, frame = open_engine(backbone_graph(config)), config.frame()
     paths = [sample.image for sample in open_data(DATA / "magnetic_tile").train]
     shape = (len(paths) * SIDE * SIDE, WIDTH)
     points = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     for index, image in enumerate(paths):
-        taps = net.run(None, {"image": frame.to_model(read_image(image))})
+        taps = net.run({"image": frame.to_model(read_image(image))})
         grid = torch.cat([F.adaptive_avg_pool2d(torch.from_numpy(t), SIDE) for t in taps[:3]], 1)
         deep = F.interpolate(torch.from_numpy(taps[3]), (SIDE, SIDE), mode="bilinear")
         rows = torch.cat([grid, deep], 1)[0].flatten(1).T.numpy()

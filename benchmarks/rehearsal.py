@@ -18,12 +18,12 @@ from machine import DATA, stamp, write
 
 from blemish.cache import cache_folder
 from blemish.data import open_data
+from blemish.engines import Engine, open_engine
 from blemish.fitting import backbone_graph, choose, head_graph
 from blemish.images import read_image, write_png
 from blemish.metrics import aupro, auroc
 from blemish.nets.features import Features, extract
 from blemish.records import Mask, Pixels
-from blemish.runtime import session
 from blemish.track import silent
 
 SETS = ("magnetic_tile", "cookies", "hazelnut_toy")
@@ -113,10 +113,10 @@ def rehearse(name: str, method: str, folder: Path) -> tuple[float, float]:
     graph, frame, store = backbone_graph(config), config.frame(), cache_folder() / "features"
     fitted, _ = extract(graph, frame, [paths[i] for i in order[len(held) :]], store, silent)
     head = head_graph(kind, config, fitted, seed=SEED, track=silent)
-    run = session(head)
+    engine = open_engine(head)
     seen, facts = extract(graph, frame, held + spoiled, store, silent)
     maps = [
-        frame.to_native(run.run(None, _feed(run, seen, i))[0], fact.size)
+        frame.to_native(engine.run(_feed(engine, seen, i))[0], fact.size)
         for i, fact in enumerate(facts)
     ]
     truth = [np.zeros(map.shape, bool) for map in maps[: len(held)]] + masks
@@ -125,8 +125,8 @@ def rehearse(name: str, method: str, folder: Path) -> tuple[float, float]:
     return auroc(scores, labels), aupro(maps, truth, 0.3)
 
 
-def _feed(run: object, features: Features, index: int) -> dict[str, Floats]:
-    names = [one.name for one in run.get_inputs()]  # type: ignore[attr-defined]
+def _feed(engine: Engine, features: Features, index: int) -> dict[str, Floats]:
+    names = [one.name for one in engine.inputs]
     return dict(zip(names, features.batch([index]), strict=True))
 
 

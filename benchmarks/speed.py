@@ -67,12 +67,12 @@ def _fit_ratio(data: Path, method: str) -> tuple[float, float]:
     import shutil
 
     from blemish.cache import cache_folder
+    from blemish.engines import open_engine
     from blemish.fitting import backbone_graph, choose, fit_folder
     from blemish.images import read_image
-    from blemish.runtime import session
 
     _, config = choose(method, "embedded", {})
-    run, frame = session(backbone_graph(config)), config.frame()
+    engine, frame = open_engine(backbone_graph(config)), config.frame()
     paths = sorted((data / "train" / "good").iterdir())
     images = [frame.to_model(read_image(path)) for path in paths]
     fits, passes = [], []
@@ -83,7 +83,7 @@ def _fit_ratio(data: Path, method: str) -> tuple[float, float]:
         fits.append(time.perf_counter() - start)
         start = time.perf_counter()
         for image in images:
-            run.run(None, {"image": image})
+            engine.run({"image": image})
         passes.append(time.perf_counter() - start)
     return statistics.median(fits), statistics.median(passes)
 
@@ -91,13 +91,13 @@ def _fit_ratio(data: Path, method: str) -> tuple[float, float]:
 def _inspect(data: Path, part: str) -> tuple[float, float, float]:
     """Median and 99th percentile of decode to verdict, and median of decode + backbone, in ms."""
     import blemish
+    from blemish.engines import open_engine
     from blemish.fitting import backbone_graph, choose
     from blemish.images import read_image
-    from blemish.runtime import session
 
     inspector = blemish.load(part)
     _, config = choose(inspector.artifact.about["method"], "embedded", {})
-    run, frame = session(backbone_graph(config)), config.frame()
+    engine, frame = open_engine(backbone_graph(config)), config.frame()
     paths = sorted((data / "test").rglob("*.jpg"))[:300]
     whole, bare = [], []
     for start_at in range(0, len(paths), BLOCK):
@@ -107,7 +107,7 @@ def _inspect(data: Path, part: str) -> tuple[float, float, float]:
         for path, image in zip(block, images, strict=True):
             start = time.perf_counter()
             read_image(path)
-            run.run(None, {"image": image})
+            engine.run({"image": image})
             bare.append((time.perf_counter() - start) * 1000)
     whole_sorted = sorted(whole)
     return statistics.median(whole), statistics.median(bare), whole_sorted[-len(whole) // 100]

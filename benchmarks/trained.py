@@ -16,9 +16,10 @@ import numpy as np
 from machine import DATA, stamp, write
 
 from blemish.data import open_data
+from blemish.engines import open_engine
 from blemish.fitting import backbone_graph, choose, fit_folder
 from blemish.metrics import Evaluator
-from blemish.runtime import Inspector, session
+from blemish.runtime import Inspector
 from blemish.scoring import score_dataset
 
 RUNS = (
@@ -64,7 +65,7 @@ def _row(method: str, name: str, seed: int) -> list[str]:
 
 def _latency(inspector: Inspector, method: str) -> tuple[float, float]:
     _, config = choose(method, "embedded", {})
-    runs = [session(inspector.artifact.graph), session(backbone_graph(config))]
+    runs = [open_engine(inspector.artifact.graph), open_engine(backbone_graph(config))]
     image = np.random.default_rng(0).random((1, 3, *config.frame().size), np.float32)
     times: list[list[float]] = [[], []]
     for turn in range(TURNS + WARM):
@@ -78,7 +79,7 @@ def _latency(inspector: Inspector, method: str) -> tuple[float, float]:
 
 def _once(run: Any, image: Any) -> float:
     start = time.perf_counter()
-    run.run(None, {run.get_inputs()[0].name: image})
+    run.run({run.inputs[0].name: image})
     return (time.perf_counter() - start) * 1000
 
 

@@ -30,7 +30,7 @@ from blemish.scoring import jobs
 
 VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "demo")
 SMALL = ("--size", "64")
-LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms"}
+LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms", "runtime"}
 FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",
            "aupro_30", "aupro_10", "aupro_05", "aupro_01"}  # fmt: skip
 
@@ -498,6 +498,19 @@ def test_names_that_collide_get_files_of_their_own(
     assert names == ["a", "a.png", "a.jpg", "a.png-2", "a.jpg-2", "a.png-3"]
 
 
+@pytest.mark.parametrize("workers", ["1", "2", "5"])
+def test_workers_change_nothing_but_the_time(
+    run: Run, part: Path, demo: Path, tmp_path: Path, workers: str
+) -> None:
+    words = ("inspect", part, demo / "test", "--json", "-o", tmp_path)
+    done = run(*words, "--workers", workers)
+    assert (done.code, done.err) == (0, "")
+    plain = run("inspect", part, demo / "test", "--json").lines()
+    assert [line | {"ms": 0} for line in done.lines()] == [line | {"ms": 0} for line in plain]
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 20
+    assert run(*words, "--workers", "-1").code == 2
+
+
 @pytest.mark.parametrize("words", [("missing.png",), ("missing",), ("{empty}",)])
 def test_nothing_to_inspect_is_refused(
     run: Run, part: Path, tmp_path: Path, words: tuple[str, ...]
@@ -555,7 +568,7 @@ def test_evaluate_json_has_the_promised_keys(run: Run, part: Path, demo: Path) -
     (said,) = done.lines()
     assert set(said) == FIGURES | {
         "by_type", "counts", "threshold", "false_alarm_rate", "detection_rate", "intervals",
-        "mode", "error_bound", "n_thresholds", "seg_f1", "pixel_threshold", "sizes",
+        "mode", "error_bound", "n_thresholds", "seg_f1", "pixel_threshold", "sizes", "runtime",
     }  # fmt: skip
     assert all(0 <= said[figure] <= 1 for figure in FIGURES)
     assert set(said["by_type"]) == {p.name for p in (demo / "test").iterdir()} - {"good"}
@@ -574,6 +587,44 @@ def test_evaluate_prints_a_table(run: Run, part: Path, demo: Path) -> None:
     assert all(figure in done.out.splitlines()[0] for figure in FIGURES)
     assert "of 3 good parts called defective" in done.out
     assert run("evaluate", part, demo, "-q") == commands.Done(0, "", "")
+
+
+def test_a_runtime_is_taken_by_its_name_and_told(
+    run: Run, part: Path, image: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    rows = [
+        run("inspect", part, image, "--json", "--threads", "1", *words).lines()[0]
+        for words in ((), ("--runtime", "openvino"))
+    ]
+    assert [row["runtime"].split()[0] for row in rows] == ["onnxruntime", "openvino"]
+    assert rows[1]["score"] == pytest.approx(rows[0]["score"], rel=1e-4)
+    done = run("evaluate", part, demo, "--runtime", "openvino", "--json", "-o", tmp_path)
+    assert done.lines()[0]["runtime"] == rows[1]["runtime"]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{rows[1]['runtime']} (asked for)" in page
+    assert f"-o {tmp_path} --runtime openvino</pre>" in page
+    monkeypatch.setenv("BLEMISH_RUNTIME", "openvino")
+    assert run("inspect", part, image, "--json").lines()[0]["runtime"] == rows[1]["runtime"]
+
+
+def test_a_model_may_be_fitted_on_another_runtime(run: Run, demo: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    part = tmp_path / "part.blemish"
+    words = ("fit", demo / "train" / "good", "-o", part, "--size", "64", "--false-alarms", "50%")
+    assert run(*words, "--runtime", "openvino").code == 0
+    assert re.search(r"^fitted with: +openvino 20", run("info", part).out, re.M)
+    assert run("info", part, "--json").lines()[0]["runtime"].startswith("openvino 20")
+
+
+@pytest.mark.parametrize("verb", ["fit", "inspect", "evaluate"])
+def test_a_runtime_that_is_not_here_is_refused(
+    run: Run, part: Path, demo: Path, tmp_path: Path, verb: str
+) -> None:
+    words = (demo, "-o", tmp_path / "x") if verb == "fit" else (part, demo)
+    refused(run(verb, *words, "--runtime", "tvm"), "runtime must be auto or one of", "got 'tvm'")
+    done = run(verb, *words, "--runtime", "onnxruntime:directml")
+    refused(done, "must find its device, but ONNX Runtime has here only: onnxruntime", "pip")
 
 
 def test_evaluate_writes_a_report(run: Run, part: Path, demo: Path, tmp_path: Path) -> None:
@@ -730,7 +781,7 @@ def test_info_json_is_one_object(run: Run, part: Path) -> None:
     (said,) = run("info", part, "--json").lines()
     assert set(said) == {
         "file", "method", "preset", "config", "seed", "backbone", "weights", "commercial", "data",
-        "versions", "frame",
+        "versions", "frame", "runtime",
         "calibration", "threshold", "promised_false_alarm_rate", "promise",
     }  # fmt: skip
     assert len(said["data"]["sha256"]) == 12

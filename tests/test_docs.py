@@ -39,6 +39,7 @@ PAGES = (
     "docs/data.md",
     "docs/synth.md",
     "docs/weights.md",
+    "docs/runtimes.md",
     "docs/regions.md",
 )
 RUN = ("python", "console", "bash", "sh", "shell")

@@ -18,12 +18,13 @@ import blemish
 from blemish import fitting, parts
 from blemish.artifact import open_artifact
 from blemish.cache import cache_folder, trim
+from blemish.engines import open_engine
 from blemish.errors import ConfigError, DataError, ExportError
 from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.fitting import backbone_graph, choose, find_white, fit_folder, writable
 from blemish.methods import METHODS
 from blemish.methods.base import tap_names
-from blemish.runtime import Inspector, session
+from blemish.runtime import Inspector
 
 SMALL = {"size": 64}
 
@@ -298,7 +299,7 @@ def test_the_backbone_is_built_once(
     assert backbone_graph(config) == first
     # a CNN's graph takes any size
     assert backbone_graph(choose(method, "embedded", {"size": 96})[1]) == first
-    taps = [tap.name for tap in session(first).get_outputs()]
+    taps = [tap.name for tap in open_engine(first).outputs]
     assert taps == tap_names(config)
 
 
@@ -376,8 +377,8 @@ def test_joined_graphs_do_what_their_parts_do() -> None:
     first, second = exported(Twice(), "image", "tap_8"), exported(Twice(), "tap_8", "map")
     joined = join(first, second)
     image = np.ones((1, 3, 4, 4), np.float32)
-    run = session(joined)
-    assert np.array_equal(run.run(None, {run.get_inputs()[0].name: image})[0], 4 * image)
+    engine = open_engine(joined)
+    assert np.array_equal(engine.run({engine.inputs[0].name: image})[0], 4 * image)
     check_join(joined, second, {"image": image}, {"tap_8": 2 * image})
     with pytest.raises(ExportError, match="must agree with its parts"):
         check_join(joined, second, {"image": image}, {"tap_8": 3 * image})

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import blemish
+from blemish.engines import open_engine
 from blemish.errors import ArtifactError, ImageError
 from blemish.frame import Frame
 from blemish.images import write_png
-from blemish.runtime import Inspector, Scorer, session
+from blemish.runtime import Inspector, Scorer
 from graphs import SIZE, artifact, brightness, broken, float_input, float_output, model
 
 SPOT = np.full((32, 48), 10, np.uint8)
@@ -168,7 +169,7 @@ def test_free_input_sizes_are_taken() -> None:
 @pytest.mark.parametrize("junk", [b"", b"abc", bytes(100), brightness()[:-30]])
 def test_what_is_no_graph_is_refused(junk: bytes) -> None:
     with pytest.raises(ArtifactError, match="must be one that ONNX Runtime"):
-        session(junk)
+        open_engine(junk)
 
 
 def identity(image: Any, out: Any) -> bytes:

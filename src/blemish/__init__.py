@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BlemishError
 from blemish.errors import needs_extra as _needs_extra
-from blemish.records import Prediction, Region, Sample
+from blemish.records import Outcome, Prediction, Region, Sample
 
 if TYPE_CHECKING:
     from blemish.runtime import Inspector
 
 __version__ = "0.1.0"
-__all__ = ["BlemishError", "Prediction", "Region", "Sample", "__version__", "fit", "load"]
+__all__ = [
+    "BlemishError",
+    "Outcome",
+    "Prediction",
+    "Region",
+    "Sample",
+    "__version__",
+    "fit",
+    "load",
+]
 
 
 def fit(
@@ -35,6 +44,7 @@ def fit(
     roi: str | Path | None = None,
     ignore: str | Path | None = None,
     mm_per_pixel: float | None = None,
+    runtime: str = "onnxruntime",
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
 
@@ -49,6 +59,7 @@ def fit(
     roi, ignore: files of what is inspected, and of what in it is not: polygons in JSON or masks
         (docs/regions.md). The model keeps them.
     mm_per_pixel: side of a pixel of the photographs; regions then have sizes in mm, too.
+    runtime: what runs the frozen backbone, and the Inspector: a name from docs/runtimes.md.
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
@@ -68,14 +79,18 @@ def fit(
         commercial=commercial,
         area=read_area(roi, ignore),
         mm_per_pixel=mm_per_pixel,
+        runtime=runtime,
     )
 
 
-def load(path: str | Path, *, threads: int = 0) -> Inspector:
-    """Opens a part.blemish file. threads: 0 takes one a core.
+def load(path: str | Path, *, runtime: str = "auto", threads: int = 0) -> Inspector:
+    """Opens a part.blemish file.
 
-    Raises ArtifactError if it is missing, damaged or of another format.
+    runtime: a name from docs/runtimes.md, such as "openvino"; "auto" takes the soonest done of
+        those installed. threads: of one run on the CPU; 0 takes one a core.
+    Raises ArtifactError if the file is missing, damaged or of another format, ConfigError if the
+    runtime is not installed or finds no device.
     """
     from blemish.runtime import Inspector
 
-    return Inspector.load(path, threads=threads)
+    return Inspector.load(path, runtime=runtime, threads=threads)

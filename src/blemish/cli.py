@@ -29,6 +29,8 @@ from blemish.cli_parts import (
     Layout,
     Part,
     Quiet,
+    Runtime,
+    Threads,
     Without,
     bars,
     coarse,
@@ -75,6 +77,8 @@ def evaluate(
     layout: Layout = "auto",
     thresholds: Thresholds = None,
     without: Without = None,
+    runtime: Runtime = "auto",
+    threads: Threads = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -85,7 +89,7 @@ def evaluate(
     from blemish.report.text import about, figures_table
     from blemish.scoring import score_dataset, view
 
-    inspector = blemish.load(part)
+    inspector = blemish.load(part, runtime=runtime, threads=threads)
     left_out, told = without or [], inspector.artifact
     calibration = told.calibration_without(left_out)
     evaluator = Evaluator(pixel_threshold=calibration.extent)
@@ -95,20 +99,22 @@ def evaluate(
         note(quiet)(sentence)
     evaluation = evaluator.result(calibration.threshold, n_thresholds=thresholds)
     if as_json:
-        print(json.dumps(evaluation.to_json()))
+        print(json.dumps(evaluation.to_json() | {"runtime": str(inspector.runtime)}))
     elif not quiet:
         print(figures_table(evaluation))
     if output is not None:
         words = ["blemish", "evaluate", str(part), str(data), "-o", str(output)]
         words += ["--layout", layout] * (layout != "auto") + coarse(thresholds)
         words += [f"--without={name}" for name in left_out]
+        words += ["--runtime", runtime] * (runtime != "auto")
+        ran = f"{inspector.runtime} ({inspector.runtime.how})"
         page = write_report(
             output,
             title=f"{part.name} on {data.resolve().name}",
             evaluation=evaluation,
             items=judged.items,
             views=lambda item: view(inspector, item, left_out),
-            info=about(inspector.artifact),
+            info=about(inspector.artifact) | {"evaluated with": ran},
             command=shlex.join(words),
         )
         print(f"Report: {page}", file=sys.stderr if as_json else sys.stdout)

@@ -13,6 +13,7 @@ from blemish.cli_parts import (
     Layout,
     MmPerPixel,
     Quiet,
+    Runtime,
     Seed,
     bars,
     note,
@@ -69,6 +70,7 @@ def fit(
         Path | None, typer.Option(metavar="FILE", help="What is not: polygons (JSON) or a mask.")
     ] = None,
     mm_per_pixel: MmPerPixel = None,
+    runtime: Runtime = "onnxruntime",
     points: Points = None,
     depth: Depth = None,
     disparity: Disparity = None,
@@ -106,6 +108,7 @@ def fit(
         others=parse_others(other or []),
         area=read_area(roi, ignore),
         mm_per_pixel=mm_per_pixel,
+        runtime=runtime,
         track=bars(quiet),
         warn=note(quiet),
     )

@@ -23,6 +23,17 @@ MmPerPixel = Annotated[
     float | None, typer.Option(metavar="X", help="Side of a pixel; sizes are told in mm, too.")
 ]
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="onnxruntime, openvino, or with a device onnxruntime:cuda, :tensorrt or :directml,"
+        " openvino:gpu or :npu. auto: $BLEMISH_RUNTIME, or the soonest done.",
+    ),
+]
+Threads = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Of one run on the CPU; 0 takes one a core.")
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Leave out photograph, points or another; repeatable."),

@@ -13,12 +13,11 @@ import onnx.compose
 import torch
 from torch import Tensor, nn
 
+from blemish.engines import TOLERANCE, difference, entries, open_engine
 from blemish.errors import ExportError
-from blemish.runtime import entries, session
 
 OPSET = 17
 _IMAGE = "backbone/image"
-TOLERANCE = 1e-3  # of the largest value; float32 sums differ by about 1e-5 of it
 
 
 def to_onnx(
@@ -50,7 +49,7 @@ def check_parity(net: nn.Module, graph: bytes, feed: dict[str, Tensor]) -> None:
     with torch.no_grad():
         expected = net(*feed.values())
     expected = expected if isinstance(expected, tuple) else (expected,)
-    actual = session(graph).run(None, {name: value.numpy() for name, value in feed.items()})
+    actual = open_engine(graph).run({name: value.numpy() for name, value in feed.items()})
     for wanted, got in zip(expected, actual, strict=True):
         _compare(wanted.numpy(), got, "the exported graph must agree with torch")
 
@@ -87,15 +86,15 @@ def check_join(
 
     shown: what the graph takes of a part; feed: what the head takes of it.
     """
-    whole = session(graph)
-    expected = session(head).run(None, feed)[0]
+    whole = open_engine(graph)
+    expected = open_engine(head).run(feed)[0]
     given = {entry: shown[name] for name, entry in entries(whole).items()}
-    actual = whole.run(None, given)[0]
+    actual = whole.run(given)[0]
     _compare(expected, actual, "the joined graph must agree with its parts")
 
 
 def _compare(expected: npt.NDArray[np.float32], actual: npt.NDArray[np.float32], must: str) -> None:
-    worst = float(np.abs(expected - actual).max()) / (float(np.abs(expected).max()) or 1.0)
+    worst = difference(expected, actual)
     if not worst <= TOLERANCE:
         raise ExportError(
             f"{must} within {TOLERANCE} of the largest value, but differs by {worst:.2g}."

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import torch
 
 from blemish.area import Area
@@ -22,6 +21,7 @@ from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
+from blemish.engines import DEFAULT, Engine, open_engine
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES, Frame
@@ -29,7 +29,7 @@ from blemish.groups import GROUPS, SIZE
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
-from blemish.nets.features import Features, extract, extract_shots
+from blemish.nets.features import Features, chosen_runtime, extract, extract_shots
 from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import file_hash, find_weights
@@ -37,8 +37,8 @@ from blemish.parts import GoodParts, Split, split, usable
 from blemish.provenance import describe, require_cleared, summary, weights_files
 from blemish.records import Map, Sample
 from blemish.regions import require_scale
-from blemish.rehearse import prepare
-from blemish.runtime import Inspector, Scorer, session
+from blemish.rehearse import Rehearsal, prepare
+from blemish.runtime import Inspector, Scorer
 from blemish.sensors import Sensor
 from blemish.settings import configure
 from blemish.shots import Sight, read_shot
@@ -64,6 +64,7 @@ def fit_folder(
     others: Mapping[str, str] | None = None,
     area: Area | None = None,
     mm_per_pixel: float | None = None,
+    runtime: str = DEFAULT,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
@@ -80,22 +81,19 @@ def fit_folder(
     white = find_white(photographs(dataset.train, sight))
     frame = replace(config.frame(), white=white, area=area)
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
-    good = look(dataset.train, backbone, frame, sight, track=track, warn=warn)
+    runtime = chosen_runtime(backbone, frame, sight, runtime)
+    good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
     spared = [good.paths[i] for fold in parts.folds for i in fold]
     rehearsal = prepare(spared, seed=seed, seen=frame.seen, track=track) if rehearse else None
-
-    def hear(head: bytes, unseen: GoodParts) -> None:
-        if rehearsal is not None:
-            rehearsal.hear(Scorer(join(backbone, head), frame).score, unseen.paths)
-
+    hear = _hearing(rehearsal, backbone)
     head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
     graph = join(backbone, head)
     _check(graph, head, good)
     trim(cache_folder())
-    about = describe(config, method, preset, seed, commercial, sight)
+    about = describe(config, method, preset, seed, commercial, sight, runtime)
     about["data"] = summary(data, len(dataset.train), good, fitted)
     if rehearsal is not None:
         about["rehearsal"] = rehearsal.result(calibrations[ALL])
@@ -111,7 +109,8 @@ def fit_folder(
             sensor=sensor if sight else None,
             others=dict(others or {}) if sight else {},
             mm_per_pixel=mm_per_pixel,
-        )
+        ),
+        runtime=runtime,
     )
 
 
@@ -119,6 +118,16 @@ def _require_told(false_alarms: float, mm_per_pixel: float | None) -> None:
     if not 0 < false_alarms < 1:
         raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
     require_scale(mm_per_pixel)
+
+
+def _hearing(rehearsal: Rehearsal | None, backbone: bytes) -> Callable[[bytes, GoodParts], None]:
+    def hear(head: bytes, unseen: GoodParts) -> None:
+        if rehearsal is not None:
+            runtime = unseen.features.origin.runtime
+            scorer = Scorer(join(backbone, head), unseen.frame, runtime=runtime)
+            rehearsal.hear(scorer.score, unseen.paths)
+
+    return hear
 
 
 def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight | None:
@@ -145,16 +154,19 @@ def look(
     frame: Frame,
     sight: Sight | None,
     *,
+    runtime: str = DEFAULT,
     track: Track,
     warn: Callable[[str], None],
 ) -> GoodParts:
     """Features of what is usable of good samples; see parts.usable."""
     store, paths = cache_folder() / "features", [sample.image for sample in samples]
     if sight is None:
-        features, facts = extract(backbone, frame, paths, store, track)
+        features, facts = extract(backbone, frame, paths, store, track, runtime=runtime)
     else:
         needed = [sight.needed(sample) for sample in samples]
-        features, facts = extract_shots(backbone, frame, sight, needed, store, track)
+        features, facts = extract_shots(
+            backbone, frame, sight, needed, store, track, runtime=runtime
+        )
     return usable(paths, features, facts, frame, warn)
 
 
@@ -165,7 +177,7 @@ def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
     else:
         shot, _ = read_shot(origin.samples[0], backgrounds_folder())
         shown = origin.sight.feed(good.frame, shot)
-    check_join(graph, head, shown, feed(session(head), good.features, 0))
+    check_join(graph, head, shown, feed(open_engine(head), good.features, 0))
 
 
 def writable(path: Path) -> None:
@@ -321,13 +333,13 @@ def inputs(
 
 def native_maps(head: bytes, good: GoodParts, choice: Choice = ALL) -> Iterator[Map]:
     """Maps at the images' own sizes, by the runtime from the features at hand."""
-    run = session(head)
+    engine = open_engine(head, good.features.origin.runtime)
     for index, fact in enumerate(good.facts):
-        grid = run.run(None, feed(run, good.features, index, choice))[0]
+        grid = engine.run(feed(engine, good.features, index, choice))[0]
         yield good.frame.to_native(grid, fact.size)
 
 
 def feed(
-    head: ort.InferenceSession, features: Features, index: int, choice: Choice = ALL
+    head: Engine, features: Features, index: int, choice: Choice = ALL
 ) -> dict[str, npt.NDArray[np.float32]]:
-    return inputs([entry.name for entry in head.get_inputs()], features, index, choice)
+    return inputs([entry.name for entry in head.inputs], features, index, choice)

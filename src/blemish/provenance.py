@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from blemish.engines import installed, library
 from blemish.errors import WeightsError
 from blemish.methods import METHODS
 from blemish.methods.base import Config, as_json
@@ -15,16 +16,22 @@ from blemish.nets.weights import carried, find_weights
 from blemish.parts import GoodParts
 from blemish.shots import Sight
 
-VERSIONS = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "timm", "onnx")
+VERSIONS = ("numpy", "opencv-python-headless", "torch", "timm", "onnx")
 
 
 def describe(
-    config: Config, method: str, preset: str, seed: int, commercial: bool, sight: Sight | None
+    config: Config,
+    method: str,
+    preset: str,
+    seed: int,
+    commercial: bool,
+    sight: Sight | None,
+    runtime: str,
 ) -> dict[str, Any]:
-    """What the manifest says of where the model came from."""
+    """What the manifest says of where the model came from. runtime: a key of engines.DEVICES."""
     scans = sight is not None and sight.points != "none"
     weights = [carried(name, path) for name, path in weights_files(config, scans).items()]
-    installed = {name: version(name) for name in VERSIONS}
+    versions = {name: version(name) for name in VERSIONS} | installed()
     return {
         "method": method,
         "preset": preset,
@@ -33,10 +40,11 @@ def describe(
         "backbone": next(one for one in weights if one["name"] == config.backbone),
         "weights": weights,
         "commercial": commercial,
+        "runtime": f"{runtime} {versions[library(runtime)]}",
         "versions": {
             "blemish": version("blemish"),
             "python": platform.python_version(),
-            **installed,
+            **versions,
         },
     }
 

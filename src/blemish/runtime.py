@@ -7,62 +7,54 @@ that could disagree.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from blemish.artifact import Artifact, open_artifact
+from blemish.engines import Array, Engine, Port, entries
 from blemish.errors import ArtifactError, ImageError
+from blemish.fastest import AUTO, Runtime, noise, open_chosen
 from blemish.frame import Frame
-from blemish.images import decode_image, read_bytes
-from blemish.records import Map, Pixels, Prediction
+from blemish.images import decode_image, pixel_count, read_bytes
+from blemish.pipeline import failed, in_order, large_ones_alone, threads_each, workers_for
+from blemish.records import Map, Outcome, Pixels, Prediction
 from blemish.regions import regions, require_scale
 from blemish.scans import scan_of
 from blemish.sensors import Scan, Sensor
 from blemish.shots import PHOTOGRAPH, POINTS, Shot, Sight, read_points
 
 
-def session(graph: bytes, *, threads: int = 0) -> ort.InferenceSession:
-    """An ONNX Runtime session on the CPU. threads: 0 takes one a core.
-
-    Raises ArtifactError if the runtime refuses the graph, or if it keeps numbers in other files.
-    """
-    # A tensor outside the graph names its file under the key "location", and ONNX Runtime would
-    # read it from below or above the working folder.
-    if b"location" in graph:
-        raise ArtifactError(
-            "the graph must hold all of its numbers, but refers to another file."
-            " Do not trust whoever gave it to you; fit again."
-        )
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # refusals are raised, not printed
-    try:
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exceptions have no common class
-        raise ArtifactError(
-            f"the graph must be one that ONNX Runtime {ort.__version__} runs, but it says: {error}."
-            " Update onnxruntime, or fit again."
-        ) from error
-
-
 class Scorer:
     """A graph and how to feed it: scores images, without a verdict. Safe to share between threads.
 
-    graph, frame, sight: as in Artifact. threads: 0 takes one a core. Raises ArtifactError if the
-    graph does not run or does not fit the frame.
+    graph, frame, sight: as in Artifact. runtime, threads: see Inspector. runtime, the attribute:
+    what runs the graph, and how it was chosen. Raises ArtifactError if the graph does not run or
+    does not fit the frame, ConfigError if the runtime is not here.
     """
 
+    runtime: Runtime
+
     def __init__(
-        self, graph: bytes, frame: Frame, sight: Sight | None = None, *, threads: int = 0
+        self,
+        graph: bytes,
+        frame: Frame,
+        sight: Sight | None = None,
+        *,
+        runtime: str = AUTO,
+        threads: int = 0,
     ) -> None:
         self.frame, self.sight = frame, sight
-        self._session = session(graph, threads=threads)
-        self._entries = _fitting(self._session, _wanted(frame, sight))
+        wanted = _wanted(frame, sight)
+
+        def example(engine: Engine) -> dict[str, Array]:
+            named = _fitting(engine, wanted)
+            return noise({named[name]: shape for name, shape in wanted.items()})
+
+        self._engine, self.runtime = open_chosen(graph, example, runtime, threads=threads)
+        self._entries = _fitting(self._engine, wanted)
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
         """(H, W, C) pixels, or all that was taken of a part → native (H, W) map and image score,
@@ -77,13 +69,7 @@ class Scorer:
             given = {"image": self.frame.to_model(_photograph(whole))}
         else:
             given = self.sight.feed(self.frame, whole)
-        named = {self._entries[name]: one for name, one in given.items()}
-        try:
-            grid = np.asarray(self._session.run(None, named)[0])
-        except Exception as error:  # as in session
-            raise ArtifactError(
-                f"the graph must run on an image, but ONNX Runtime says: {error}. Fit again."
-            ) from error
+        grid = self._engine.run({self._entries[name]: one for name, one in given.items()})[0]
         if grid.ndim != 2 or grid.size == 0 or not np.isfinite(grid).all():
             raise ArtifactError(
                 "the graph must give a grid of (h', w') finite scores, but gave shape"
@@ -96,17 +82,28 @@ class Scorer:
 class Inspector:
     """Scores images with a fitted model. Safe to share between threads.
 
-    artifact: what open_artifact or blemish.fit gives. threads: 0 takes one a core.
+    artifact: what open_artifact or blemish.fit gives. runtime: "auto", or a name from
+    docs/runtimes.md. threads: of one run on the CPU; 0 takes one a core. Raises ArtifactError if
+    the graph does not run, ConfigError if the runtime is not here.
     """
 
-    def __init__(self, artifact: Artifact, *, threads: int = 0) -> None:
-        self.artifact = artifact
-        self._scorer = Scorer(artifact.graph, artifact.frame, artifact.sight, threads=threads)
+    def __init__(self, artifact: Artifact, *, runtime: str = AUTO, threads: int = 0) -> None:
+        self.artifact, self._threads = artifact, threads
+        self._beside: dict[int, Inspector] = {}  # for several workers, by threads of each
+        self._scorer = Scorer(
+            artifact.graph, artifact.frame, artifact.sight, runtime=runtime, threads=threads
+        )
+        self._told = str(self.runtime)
 
     @classmethod
-    def load(cls, path: str | Path, *, threads: int = 0) -> Inspector:
-        """Opens a part.blemish file. Raises ArtifactError if it is not one."""
-        return cls(open_artifact(path), threads=threads)
+    def load(cls, path: str | Path, *, runtime: str = AUTO, threads: int = 0) -> Inspector:
+        """Opens a part.blemish file. Raises ArtifactError if it is not one; else as Inspector."""
+        return cls(open_artifact(path), runtime=runtime, threads=threads)
+
+    @property
+    def runtime(self) -> Runtime:
+        """What runs the graph: name, version, and how it was chosen."""
+        return self._scorer.runtime
 
     def save(self, path: str | Path) -> Path:
         """Writes the model as a part.blemish file, whole or not at all. Raises DataError."""
@@ -148,6 +145,51 @@ class Inspector:
         scan = found.scan if points is None else _scan(points, self.artifact.sensor)
         return self._predict(Shot(pictures={**found.pictures, **told}, scan=scan), start)
 
+    def inspect_many(
+        self, images: Iterable[str | Path | Pixels | Shot], *, workers: int = 0
+    ) -> Iterator[Outcome]:
+        """Verdicts on many parts, in their order, as they become known; to the bit those of
+        `inspect`, however many workers there are.
+
+        images: as of inspect, or Shots; taken one by one, at most 2 * workers + 1 ahead, so they
+            may be endless. workers: parts inspected at once; 0 is one a core, at most 4. With one,
+            nothing is taken ahead, and each verdict comes before the next image is asked for: for
+            a live camera. Several share the cores: more parts an hour, each a little later.
+
+        What cannot be read is an Outcome with its reason, and the rest goes on. Whoever stops
+        early waits for the parts in hand, no longer. Raises ConfigError on workers below 0,
+        ArtifactError if the graph fails.
+        """
+        count = workers_for(workers)
+        one = self.one_of(count)
+
+        def work(image: str | Path | Pixels | Shot) -> Outcome:
+            file = Path(image) if isinstance(image, (str, Path)) else None
+            try:
+                if isinstance(image, Shot):
+                    return Outcome(file=None, prediction=one.inspect_shot(image))
+                return Outcome(file=file, prediction=one.inspect(image))
+            except (ImageError, MemoryError) as error:
+                return failed(file, error)
+
+        def size(image: str | Path | Pixels | Shot) -> int:
+            return pixel_count(image) if isinstance(image, (str, Path)) else 0
+
+        careful = large_ones_alone(work, size)
+        return in_order(work if count == 1 else careful, images, count)
+
+    def one_of(self, workers: int) -> Inspector:
+        """The Inspector that so many workers share: itself if it is alone or its threads were told,
+        else one whose session takes for each image its worker's share of the cores."""
+        threads = self._threads or threads_each(workers)
+        if threads == self._threads:
+            return self
+        if threads not in self._beside:
+            self._beside[threads] = Inspector(
+                self.artifact, runtime=self.runtime.name, threads=threads
+            )
+        return self._beside[threads]
+
     def inspect_shot(self, shot: Shot) -> Prediction:
         """Verdict on all that was taken of a part; see inspect."""
         return self._predict(shot, time.perf_counter())
@@ -170,16 +212,12 @@ class Inspector:
             ms=(time.perf_counter() - start) * 1000,
             missing=missing,
             seen=seen,
+            runtime=self._told,
         )
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
         """Native (H, W) map and image score of pixels or of a shot, both raw. See Scorer.score."""
         return self._scorer.score(shot)
-
-
-def entries(run: ort.InferenceSession) -> dict[str, str]:
-    """What a graph's inputs are called: by the name before parts of it were joined."""
-    return {one.name.rsplit("/", 1)[-1]: one.name for one in run.get_inputs()}
 
 
 def _wanted(frame: Frame, sight: Sight | None) -> dict[str, tuple[int, ...]]:
@@ -189,21 +227,21 @@ def _wanted(frame: Frame, sight: Sight | None) -> dict[str, tuple[int, ...]]:
     return sight.inputs(frame)
 
 
-def _fitting(run: ort.InferenceSession, wanted: dict[str, tuple[int, ...]]) -> dict[str, str]:
+def _fitting(engine: Engine, wanted: dict[str, tuple[int, ...]]) -> dict[str, str]:
     """The graph's input for each thing that it will be given. Raises ArtifactError unless it takes
     these and nothing else."""
-    inputs = {one.name: one for one in run.get_inputs()}
+    inputs = {one.name: one for one in engine.inputs}
     # a graph of one input may call it anything
     alone = len(inputs) == len(wanted) == 1
-    named = dict(zip(wanted, inputs, strict=True)) if alone else entries(run)
+    named = dict(zip(wanted, inputs, strict=True)) if alone else entries(engine)
     fits = named.keys() == wanted.keys() and len(inputs) == len(wanted)
-    types = [one.type for one in run.get_outputs()]
+    types = [one.type for one in engine.outputs]
     if (
         not fits
         or not all(_takes(inputs[named[name]], shape) for name, shape in wanted.items())
-        or types[:1] != ["tensor(float)"]
+        or types[:1] != ["float32"]
     ):
-        takes = [(one.name, one.type, one.shape) for one in inputs.values()]
+        takes = [(one.name, one.type, one.shape) for one in engine.inputs]
         must = ", ".join(f"{name} of {shape}" for name, shape in wanted.items())
         raise ArtifactError(
             f"the graph must take float {must} and give float scores, but takes {takes} and"
@@ -212,15 +250,11 @@ def _fitting(run: ort.InferenceSession, wanted: dict[str, tuple[int, ...]]) -> d
     return named
 
 
-def _takes(entry: ort.NodeArg, shape: tuple[int, ...]) -> bool:
-    # a name instead of a number takes any size
+def _takes(entry: Port, shape: tuple[int, ...]) -> bool:
     return (
-        entry.type == "tensor(float)"
+        entry.type == "float32"
         and len(entry.shape) == len(shape)
-        and all(
-            isinstance(has, str) or has in (wanted, None)
-            for has, wanted in zip(entry.shape, shape, strict=True)
-        )
+        and all(has in (wanted, None) for has, wanted in zip(entry.shape, shape, strict=True))
     )
 
 

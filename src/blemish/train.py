@@ -23,8 +23,8 @@ from torch.optim import Optimizer
 
 from blemish.cache import keep
 from blemish.ddp import Company, company
+from blemish.engines import cores
 from blemish.errors import ConfigError, DataError
-from blemish.nets.features import cores
 from blemish.track import Track, silent
 
 Batch = tuple[Tensor, ...]

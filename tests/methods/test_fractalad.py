@@ -262,10 +262,10 @@ def test_every_student_fits_and_scores(
 def test_a_distilled_student_sees_the_image_through_one_entry(features: Features) -> None:
     config = small(student="network")
     graph = head_graph(Fractalad, config, features, seed=0, track=silent)
-    names = [entry.name for entry in room.session(graph).get_inputs()]
+    names = [entry.name for entry in room.open_engine(graph).inputs]
     assert names == ["image", "tap_4", "tap_8", "tap_16", "tap_32"]
     whole = room.join(features.origin.graph, graph)
-    assert len(room.session(whole).get_inputs()) == 1
+    assert len(room.open_engine(whole).inputs) == 1
 
 
 @pytest.mark.parametrize("seed", [0, 1])

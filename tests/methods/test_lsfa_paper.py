@@ -17,6 +17,7 @@ import blemish
 from blemish import fitting, groups, parts
 from blemish.data import open_data
 from blemish.data.demo3d import make_demo3d
+from blemish.engines import entries, open_engine
 from blemish.errors import ConfigError, WeightsError
 from blemish.fitting import backbone_graph, choose, fit_folder
 from blemish.frame import Frame
@@ -30,7 +31,7 @@ from blemish.nets.frozen import Frozen
 from blemish.nets.points import PointMae, Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES, PRETRAINED
 from blemish.provenance import require_cleared
-from blemish.runtime import Inspector, entries, session
+from blemish.runtime import Inspector
 from blemish.shots import POINTS, read_shot
 
 VIT, TINY = "vit_base_patch8_224.dino", "vit_tiny_patch16_224"
@@ -154,21 +155,21 @@ def test_photographs_and_scans_enter_one_graph(pairs: Path, tiny: Path, point_ma
     assert sight is not None
     assert (sight.points, sight.modalities) == ("groups", ("photograph", POINTS))
     fed = sight.feed(config.frame(), read_shot(samples[0])[0])
-    run = session(backbone_graph(config, sight))
-    assert list(entries(run)) == ["image", "centres", "groups", "mix"]
-    tap, shape, seen = shown(run, fed)
+    engine = open_engine(backbone_graph(config, sight))
+    assert list(entries(engine)) == ["image", "centres", "groups", "mix"]
+    tap, shape, seen = shown(engine, fed)
     assert (tap.shape, shape.shape, seen.shape) == ((1, 192, 4, 4), (1152, 8, 8), (1, 8, 8))
     with torch.no_grad():
         given = {name: torch.from_numpy(one) for name, one in fed.items()}
         (image,) = Frozen(TINY, (11,), (64, 64), tiny)(given["image"])
-        scan = Shapes(read_point_mae(point_mae), 8)(*(given[n] for n in list(entries(run))[1:]))
+        scan = Shapes(read_point_mae(point_mae), 8)(*(given[n] for n in list(entries(engine))[1:]))
     assert np.allclose(tap, image.numpy(), atol=1e-3 * float(image.abs().max()))
     assert np.allclose(shape, scan[0].numpy(), atol=1e-3 * float(scan.abs().max()))
 
 
 def test_it_inspects_with_either_or_both(model: Inspector, pairs: Path, tmp_path: Path) -> None:
     assert_inspects(model, pairs, tmp_path)
-    assert set(entries(session(model.artifact.graph))) == {
+    assert set(entries(open_engine(model.artifact.graph))) == {
         "image", "centres", "groups", "mix", "seen", "present"
     }  # fmt: skip
     weights = {one["name"]: one["commercial"] for one in model.artifact.about["weights"]}

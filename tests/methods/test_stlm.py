@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import blemish
 import blemish.methods.stlm as room
 from blemish.data import open_data
+from blemish.engines import open_engine
 from blemish.errors import ConfigError, WeightsError
 from blemish.export import to_onnx
 from blemish.fitting import backbone_graph, fit_folder
@@ -23,7 +24,6 @@ from blemish.methods.stlm import Stlm, StlmConfig, Streams, build, pictures
 from blemish.nets import teachers
 from blemish.nets.features import Features, extract
 from blemish.nets.tinyvit import TinyViT
-from blemish.runtime import session
 from blemish.settings import configure
 from blemish.track import silent
 from blemish.train import Plan
@@ -313,8 +313,8 @@ def test_the_paper_preset_runs_end_to_end(
     settings = {"size": 64, "steps": 1, "epochs": 0, "width": 8, **files}
     model = fit_folder(demo, method="stlm", preset="paper", settings=settings, false_alarms=0.5)
     loaded = blemish.load(model.save(tmp_path / "part.blemish"))
-    (entry,) = session(loaded.artifact.graph).get_inputs()
-    assert (entry.name, entry.shape) == ("image", [1, 3, 64, 64])
+    (entry,) = open_engine(loaded.artifact.graph).inputs
+    assert (entry.name, entry.shape) == ("image", (1, 3, 64, 64))
     image = demo / "test" / "speck" / "000.jpg"
     found = loaded.inspect(image)
     assert np.array_equal(found.map, model.inspect(image).map)
@@ -337,7 +337,7 @@ def test_torch_and_runtime_agree_at_other_sizes(
             torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
     image = torch.rand(1, 3, size, size)
     graph = graph_of(net, image)
-    found = session(graph).run(None, {"image": image.numpy()})[0]
+    found = open_engine(graph).run({"image": image.numpy()})[0]
     with torch.no_grad():
         expected = net(image).numpy()
     assert found.shape == (size // 16, size // 16)
@@ -380,10 +380,10 @@ def test_what_a_cnn_teacher_keeps_is_what_it_sees(
     shown = [stream.picture(number) for number in range(24)]  # of 12 parts
     after, before = teacher.taps(teacher.prepare(shown))
     assert bool(teacher.good.kept) == (rotation == "none")
-    run = session(features.origin.graph)
+    engine = open_engine(features.origin.graph)
     for number, one in enumerate(shown):
         for found, image in ((after, one.altered), (before, one.good)):
-            for tap, wanted in zip(found, run.run(None, {"image": image}), strict=True):
+            for tap, wanted in zip(found, engine.run({"image": image}), strict=True):
                 assert np.allclose(tap[number].numpy(), wanted[0], atol=1e-4)
 
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from blemish.engines import open_engine
 from blemish.errors import DataError
 from blemish.fitting import backbone_graph, choose
 from blemish.frame import Frame
 from blemish.images import read_image
 from blemish.nets import features as room
 from blemish.nets.features import Features, extract
-from blemish.runtime import session
 from blemish.track import silent
 from graphs import no_origin
 
@@ -43,35 +43,36 @@ LOCK = Lock()
 
 
 class Counted:
-    """A session that counts how many images run through it."""
+    """An engine that counts how many images run through it."""
 
     runs = 0
 
-    def __init__(self, graph: bytes, *, threads: int = 0) -> None:
-        self.session = session(graph, threads=threads)
+    def __init__(self, graph: bytes, runtime: str, *, threads: int = 0) -> None:
+        self.engine = open_engine(graph, runtime, threads=threads)
+        self.name, self.version = self.engine.name, self.engine.version
 
-    def run(self, outputs: Any, feed: dict[str, Any]) -> Any:
+    def run(self, feed: dict[str, Any]) -> Any:
         asks_for_shapes = not feed["image"].any()  # a black image
         with LOCK:  # workers run side by side
             Counted.runs += not asks_for_shapes
-        return self.session.run(outputs, feed)
+        return self.engine.run(feed)
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> type[Counted]:
-    monkeypatch.setattr(room, "session", Counted)
+    monkeypatch.setattr(room, "open_engine", Counted)
     monkeypatch.setattr(Counted, "runs", 0)
     return Counted
 
 
 def test_features_are_the_runtimes(graph: bytes, images: list[Path], tmp_path: Path) -> None:
     found, facts = extract(graph, FRAME, images, tmp_path / "cache", silent)
-    run = session(graph, threads=1)
+    engine = open_engine(graph, threads=1)
     assert len(found) == len(images) == 3
     assert [fact.error for fact in facts] == [None] * 3
     assert {(fact.size, fact.channels, fact.bits) for fact in facts} == {((300, 360), 3, 8)}
     for index, path in enumerate(images):
-        expected = run.run(None, {"image": FRAME.to_model(read_image(path))})
+        expected = engine.run({"image": FRAME.to_model(read_image(path))})
         for wanted, got in zip(expected, found.batch([index]), strict=True):
             assert np.array_equal(wanted, got)
 

@@ -11,11 +11,11 @@ import timm
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 
+from blemish.engines import open_engine
 from blemish.errors import ConfigError, WeightsError
 from blemish.nets.frozen import Frozen, _in_order, frozen_graph
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import find_weights, read_state
-from blemish.runtime import session
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -85,11 +85,11 @@ def graph(weights: Path) -> bytes:
 def test_the_graph_of_a_cnn_takes_any_size(
     weights: Path, graph: bytes, size: tuple[int, int]
 ) -> None:
-    run = session(graph)
+    engine = open_engine(graph)
     image = noise(1, 3, *size)
     expected = Frozen(LITE0, (8, 16), (64, 64), weights)(image)
-    assert [output.name for output in run.get_outputs()] == ["tap_8", "tap_16"]
-    for wanted, got in zip(expected, run.run(None, {"image": image.numpy()}), strict=True):
+    assert [output.name for output in engine.outputs] == ["tap_8", "tap_16"]
+    for wanted, got in zip(expected, engine.run({"image": image.numpy()}), strict=True):
         assert np.abs(wanted.numpy() - got).max() <= 1e-3 * np.abs(wanted.numpy()).max()
 
 

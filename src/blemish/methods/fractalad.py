@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from blemish.engines import entries, open_engine
 from blemish.export import join, to_onnx
 from blemish.frame import Frame
 from blemish.methods.base import Config, Method, checkpoint, seeded, tap_names
@@ -26,7 +27,6 @@ from blemish.nets.losses import dice_loss, focal_loss
 from blemish.nets.places import Attention, Judge, PlacesHead, crossed, strongest
 from blemish.nets.sfnet import SFNet, enlarge
 from blemish.nets.student import Distilled, Plain, StudentNetwork, distance
-from blemish.runtime import session
 from blemish.settings import require
 from blemish.synth import maker
 from blemish.synth.stream import KINDS, Picture, Stream
@@ -271,11 +271,11 @@ def attending(
     graph = features.origin.graph
     if attention is not None:
         taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
-        names = [tap.name for tap in session(graph).get_outputs()]
+        names = [tap.name for tap in features.origin.engine().outputs]
         graph = join(graph, to_onnx(attention, taps, names, ["attention"], {}))
-    run = session(graph, threads=1)
-    entry = run.get_inputs()[0].name
-    return lambda image: tuple(map(torch.from_numpy, run.run(None, {entry: image})))
+    engine = open_engine(graph, features.origin.runtime, threads=1)
+    (entry,) = entries(engine).values()
+    return lambda image: tuple(map(torch.from_numpy, engine.run({entry: image})))
 
 
 def shifts(rng: np.random.Generator, grid: Tensor) -> Tensor:

@@ -15,12 +15,12 @@ from typing import cast
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from blemish.cache import backgrounds_folder
 from blemish.descriptors import stretch_of
+from blemish.engines import Engine
 from blemish.errors import SynthError
 from blemish.frame import Frame
 from blemish.methods.lsfa_head import Patches
@@ -28,7 +28,6 @@ from blemish.metrics.ranking import auroc
 from blemish.nets.features import Array, Features, Origin, shown
 from blemish.nets.nearest import nearest_square
 from blemish.records import Mask, Pixels
-from blemish.runtime import session
 from blemish.sensors import Scan
 from blemish.shots import PHOTOGRAPH, Shot, read_shot
 from blemish.synth import RELIEF, maker
@@ -58,8 +57,8 @@ class Watch:
         seed: int,
     ) -> None:
         chosen = [*spared][:MOST]
-        run = session(features.origin.graph, threads=1)
-        made = [_spoilt(run, features.origin, index, seed) for index in chosen]
+        engine = features.origin.engine()
+        made = [_spoilt(engine, features.origin, index, seed) for index in chosen]
         spoilt = [np.stack(part) for part in zip(*(parts for parts, _ in made), strict=True)]
         self.clean, self.spoilt, self.known = (
             cells([torch.from_numpy(part) for part in parts])
@@ -93,14 +92,14 @@ class Watch:
 
 
 def _spoilt(
-    run: ort.InferenceSession, origin: Origin, index: int, seed: int
+    engine: Engine, origin: Origin, index: int, seed: int
 ) -> tuple[list[Array], list[Mask]]:
     """What a part with a made-up defect in each modality becomes, as features.batch has it, and
     each modality's mask."""
     sight = origin.sight
     if sight is None:
         altered, mask = _picture(origin.paths[index], origin.frame, (seed, index))
-        return [tap[0] for tap in shown(run, {"image": altered})], [mask]
+        return [tap[0] for tap in shown(engine, {"image": altered})], [mask]
     sample = origin.samples[index]
     shot, _ = read_shot(sample, backgrounds_folder())
     scan, marks = shot.scan, []
@@ -116,7 +115,7 @@ def _spoilt(
         for number, name in enumerate(sight.pictures)
     ]
     fed["image"] = np.concatenate([altered for altered, _ in pictures])
-    return shown(run, fed), [*(mask for _, mask in pictures), *marks]
+    return shown(engine, fed), [*(mask for _, mask in pictures), *marks]
 
 
 def _reshaped(

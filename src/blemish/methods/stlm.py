@@ -284,7 +284,7 @@ def _of_cnn(config: StlmConfig, features: Features) -> tuple[Streams, Teacher]:
             student.net.load_state_dict(frozen.net.state_dict())
     channels = sum(shape[0] for shape in features.shapes)
     streams = Streams(plain, denoising, nn.Identity(), Aggregation(channels, config.width))
-    return streams, FrozenTeacher(features.origin.graph, fixed=config.rotation == "none")
+    return streams, FrozenTeacher(features.origin.engine(), fixed=config.rotation == "none")
 
 
 def optimisers(net: Streams, config: StlmConfig) -> Sequence[torch.optim.Optimizer]:

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from blemish.cache import backgrounds_folder, keep
 from blemish.descriptors import VERSION
-from blemish.errors import ImageError
+from blemish.engines import DEFAULT, Engine, cores, entries, open_engine, require_known
+from blemish.errors import ImageError, about
+from blemish.fastest import AUTO, noise, open_chosen
 from blemish.frame import Frame
-from blemish.images import about, decode_image, read_bytes
+from blemish.images import decode_image, read_bytes
 from blemish.records import Sample
-from blemish.runtime import entries, session
 from blemish.shots import PHOTOGRAPH, Shot, Sight, read_shot
 from blemish.track import Track
 
@@ -35,7 +35,8 @@ class Origin:
     """What features come from, for methods that look at photographs again or alter them.
 
     paths: the N photographs. graph: the frozen backbone, ONNX. frame: what it is shown. sight,
-        samples: of several modalities, what is shown of which samples.
+        samples: of several modalities, what is shown of which samples. runtime: what runs the graph
+        wherever fitting needs it again.
     """
 
     paths: tuple[Path, ...]
@@ -43,6 +44,11 @@ class Origin:
     frame: Frame
     sight: Sight | None = None
     samples: tuple[Sample, ...] = ()
+    runtime: str = DEFAULT
+
+    def engine(self) -> Engine:
+        """What runs the graph, one thread a run: images side by side scale better."""
+        return open_engine(self.graph, self.runtime, threads=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,29 +113,49 @@ class Fact:
     error: str | None = None
 
 
+def chosen_runtime(graph: bytes, frame: Frame, sight: Sight | None, runtime: str) -> str:
+    """A key of engines.DEVICES: what fastest.open_chosen takes for a backbone, one thread a run, if
+    "auto" is asked for. Raises ConfigError on an unknown name, or one that is not here."""
+    if not graph:  # nothing to measure
+        require_known(DEFAULT if runtime == AUTO else runtime)
+        return DEFAULT if runtime == AUTO else runtime
+    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, 3, *frame.size)}
+
+    def example(engine: Engine) -> dict[str, Array]:
+        return noise({entry: shapes[name] for name, entry in entries(engine).items()})
+
+    return open_chosen(graph, example, runtime, threads=1)[1].name
+
+
 def extract(
-    graph: bytes, frame: Frame, paths: Sequence[Path], folder: Path, track: Track
+    graph: bytes,
+    frame: Frame,
+    paths: Sequence[Path],
+    folder: Path,
+    track: Track,
+    *,
+    runtime: str = DEFAULT,
 ) -> tuple[Features, tuple[Fact, ...]]:
     """Features of every readable image, and a fact a path (with .error where it was left out).
 
     graph: of the frozen backbone; without one the images are only looked at, and have no taps.
-    folder: where features are kept; what is there by the same graph, frame and image bytes is used
-    again. Raises DataError if it cannot be written.
+    folder: where features are kept; what is there by the same graph, frame, runtime and image bytes
+    is used again. Raises DataError if it cannot be written.
     """
-    key = hashlib.sha256(graph + json.dumps(asdict(frame), sort_keys=True).encode()).hexdigest()
-    store = folder / key[:32]
-    # one thread a worker: images side by side scale better
-    run = session(graph, threads=1) if graph else None
-    shapes = _shapes(run, frame) if run else ()
+    engine = open_engine(graph, runtime, threads=1) if graph else None
+    store = _store(folder, graph, [asdict(frame)], engine)
+    shapes = _shapes(engine, frame) if engine else ()
 
     def work(path: Path) -> Fact:
-        return _one(path, run, frame, store)
+        return _one(path, engine, frame, store)
 
     with ThreadPoolExecutor(cores()) as pool:
         facts = tuple(track(pool.map(work, paths), "Looking at good parts", len(paths)))
     read = [(path, fact) for path, fact in zip(paths, facts, strict=True) if fact.error is None]
     files = tuple(store / f"{fact.sha256}.f32" for _, fact in read)
-    origin = Origin(paths=tuple(path for path, _ in read), graph=graph, frame=frame)
+    origin = Origin(
+        paths=tuple(path for path, _ in read), graph=graph, frame=frame, runtime=runtime
+    )
     return Features(files=files, shapes=shapes, origin=origin), facts
 
 
@@ -140,11 +166,12 @@ def extract_shots(
     samples: Sequence[Sample],
     folder: Path,
     track: Track,
+    *,
+    runtime: str = DEFAULT,
 ) -> tuple[Features, tuple[Fact, ...]]:
     """Like extract, of all that was taken of each sample."""
-    told = json.dumps([asdict(frame), asdict(sight), VERSION], sort_keys=True)
-    store = folder / hashlib.sha256(graph + told.encode()).hexdigest()[:32]
-    run = session(graph, threads=1)
+    engine = open_engine(graph, runtime, threads=1)
+    store = _store(folder, graph, [asdict(frame), asdict(sight), VERSION], engine)
 
     def work(sample: Sample) -> tuple[Fact, Path]:
         try:
@@ -156,7 +183,9 @@ def extract_shots(
             if file.exists():
                 file.touch()
             else:
-                keep(file, b"".join(one.tobytes() for one in shown(run, sight.feed(frame, shot))))
+                keep(
+                    file, b"".join(one.tobytes() for one in shown(engine, sight.feed(frame, shot)))
+                )
         except ImageError as error:
             return Fact(error=about(error, sample.image)), store
         pixels = shot.pictures[PHOTOGRAPH]
@@ -171,40 +200,46 @@ def extract_shots(
     with ThreadPoolExecutor(cores()) as pool:
         found = list(track(pool.map(work, samples), "Looking at good parts", len(samples)))
     read = [(s, file) for s, (fact, file) in zip(samples, found, strict=True) if not fact.error]
-    shapes = _shapes_of(run, frame, sight)
+    shapes = _shapes_of(engine, frame, sight)
     origin = Origin(
         paths=tuple(sample.image for sample, _ in read),
         graph=graph,
         frame=frame,
         sight=sight,
         samples=tuple(sample for sample, _ in read),
+        runtime=runtime,
     )
     features = Features(files=tuple(file for _, file in read), shapes=shapes, origin=origin)
     return features, tuple(fact for fact, _ in found)
 
 
-def shown(run: ort.InferenceSession, fed: dict[str, Array]) -> list[Array]:
+def _store(folder: Path, graph: bytes, told: list[Any], engine: Engine | None) -> Path:
+    """Where features lie. Runtimes agree, but not to the bit: what one made is no other's."""
+    made_by = [engine.name, engine.version] if engine else []
+    key = graph + json.dumps([*told, *made_by], sort_keys=True).encode()
+    return folder / hashlib.sha256(key).hexdigest()[:32]
+
+
+def shown(engine: Engine, fed: dict[str, Array]) -> list[Array]:
     """What a backbone makes of all photographs and of a scan, and what a head is told besides."""
-    names = entries(run)
+    names = entries(engine)
     scan = {entry: fed[name] for name, entry in names.items() if name != "image"}
     # one by one: sums inside the runtime can change with the batch's size
-    each = [run.run(None, {names["image"]: image[None], **scan}) for image in fed["image"]]
+    each = [engine.run({names["image"]: image[None], **scan}) for image in fed["image"]]
     made: dict[str, Array] = {}
-    for entry, *outs in zip(run.get_outputs(), *each, strict=True):
+    for entry, *outs in zip(engine.outputs, *each, strict=True):
         name = entry.name.rsplit("/", 1)[-1]
         made[name] = np.concatenate(outs) if name.startswith("tap_") else outs[0][0]
     told = {name: fed[name][0] for name in ("shape", "seen") if name in fed}
     return list((made | told).values())
 
 
-def _shapes_of(
-    run: ort.InferenceSession, frame: Frame, sight: Sight
-) -> tuple[tuple[int, ...], ...]:
+def _shapes_of(engine: Engine, frame: Frame, sight: Sight) -> tuple[tuple[int, ...], ...]:
     empty = Shot(pictures={name: np.zeros((1, 1, 3), np.uint8) for name in sight.pictures})
-    return tuple(one.shape for one in shown(run, sight.feed(frame, empty)))
+    return tuple(one.shape for one in shown(engine, sight.feed(frame, empty)))
 
 
-def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path) -> Fact:
+def _one(path: Path, engine: Engine | None, frame: Frame, store: Path) -> Fact:
     try:
         data = read_bytes(path)
         pixels = decode_image(data, str(path))
@@ -212,8 +247,8 @@ def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path
         file = store / f"{sha256}.f32"
         if file.exists():
             file.touch()  # so that trimming takes the oldest
-        elif run is not None:
-            taps = run.run(None, {"image": frame.to_model(pixels)})
+        elif engine is not None:
+            taps = engine.run({"image": frame.to_model(pixels)})
             keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
         else:
             frame.blanked(pixels)  # whether it fits
@@ -225,11 +260,6 @@ def _one(path: Path, run: ort.InferenceSession | None, frame: Frame, store: Path
     )
 
 
-def _shapes(run: ort.InferenceSession, frame: Frame) -> tuple[tuple[int, int, int], ...]:
-    taps = run.run(None, {"image": np.zeros((1, 3, *frame.size), np.float32)})
+def _shapes(engine: Engine, frame: Frame) -> tuple[tuple[int, ...], ...]:
+    taps = engine.run({"image": np.zeros((1, 3, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)
-
-
-def cores() -> int:
-    """CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

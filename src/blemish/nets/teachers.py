@@ -11,11 +11,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from blemish.engines import Engine
 from blemish.errors import WeightsError
 from blemish.nets.sam_decoder import SamDecoder, from_sam
 from blemish.nets.student import Taps
 from blemish.nets.tinyvit import Normalised, TinyViT, from_mobilesam
-from blemish.runtime import session
 from blemish.synth.stream import Picture
 from blemish.train import Batch
 
@@ -154,11 +154,12 @@ class FrozenTeacher:
     """Runs a frozen CNN's graph on the threads that make the pictures.
 
     The features on disk are no help: they are of photographs as they are, and pictures are of
-    photographs that may have been shrunk or turned first. fixed, room: as in Remembered.
+    photographs that may have been shrunk or turned first. engine: of that graph. fixed, room: as in
+    Remembered.
     """
 
-    def __init__(self, graph: bytes, *, fixed: bool, room: int = ROOM) -> None:
-        self.run = session(graph, threads=1)
+    def __init__(self, engine: Engine, *, fixed: bool, room: int = ROOM) -> None:
+        self.engine = engine
         self.good = Remembered(self._seen, fixed=fixed, room=room)
 
     def prepare(self, pictures: list[Picture]) -> Batch:
@@ -174,7 +175,7 @@ class FrozenTeacher:
         return prepared[:half], prepared[half:]
 
     def _seen(self, image: Tensor) -> list[Tensor]:
-        taps = self.run.run(None, {self.run.get_inputs()[0].name: image.numpy()})
+        taps = self.engine.run({self.engine.inputs[0].name: image.numpy()})
         return [torch.from_numpy(tap) for tap in taps]
 
 

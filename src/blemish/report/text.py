@@ -45,6 +45,7 @@ def about(artifact: Artifact) -> dict[str, str]:
         "threshold": f"{calibration.threshold:.4g}",
         "promise": calibration.note(),
         "graph": f"{len(artifact.graph) / 1e6:.1f} MB",
+        **({"fitted with": f"{stored['runtime']}"} if "runtime" in stored else {}),
         "written with": ", ".join(f"{name} {of}" for name, of in stored["versions"].items()),
     }
 
