@@ -78,14 +78,12 @@ def fit_folder(
     for note in dataset.notes:
         warn(note)
     sight = sight_of(config, dataset.train, rehearse)
-    white = find_white(photographs(dataset.train, sight))
-    frame = replace(config.frame(), white=white, area=area)
+    frame = frame_of(config, photographs(dataset.train, sight), area)
     (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
     runtime = chosen_runtime(backbone, frame, sight, runtime)
     good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
-    spared = [good.paths[i] for fold in parts.folds for i in fold]
-    rehearsal = prepare(spared, seed=seed, seen=frame.seen, track=track) if rehearse else None
+    rehearsal = _rehearsal(good, parts, seed, track) if rehearse else None
     hear = _hearing(rehearsal, backbone)
     head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
@@ -118,6 +116,11 @@ def _require_told(false_alarms: float, mm_per_pixel: float | None) -> None:
     if not 0 < false_alarms < 1:
         raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
     require_scale(mm_per_pixel)
+
+
+def _rehearsal(good: GoodParts, parts: Split, seed: int, track: Track) -> Rehearsal:
+    spared = [good.paths[i] for fold in parts.folds for i in fold]
+    return prepare(spared, seed=seed, seen=good.frame.seen, track=track)
 
 
 def _hearing(rehearsal: Rehearsal | None, backbone: bytes) -> Callable[[bytes, GoodParts], None]:
@@ -200,6 +203,11 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     if preset not in presets:
         raise ConfigError(f"preset of {method} must be one of {sorted(presets)}, got '{preset}'.")
     return METHODS[method], configure(presets[preset], settings)
+
+
+def frame_of(config: Config, paths: Sequence[Path], area: Area | None) -> Frame:
+    """How the method's images enter, with what these photographs of good parts tell."""
+    return replace(config.frame(), white=find_white(paths), area=area)
 
 
 def find_white(paths: Sequence[Path]) -> int:
