@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,12 @@ from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
 from blemish.engines import DEFAULT, Engine, open_engine
-from blemish.errors import ConfigError, DataError, ImageError
+from blemish.errors import ConfigError, DataError
 from blemish.export import check_join, check_parity, join, to_onnx
-from blemish.frame import SIXTEEN_BIT_WHITES, Frame
+from blemish.frame import Frame
 from blemish.groups import GROUPS, SIZE
-from blemish.images import has_sixteen_bits, read_image, write_whole
+from blemish.images import read_image, write_whole
+from blemish.levels import frame_of, photographs
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
 from blemish.nets.features import Features, chosen_runtime, extract, extract_shots
@@ -145,12 +145,6 @@ def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight
     return sight
 
 
-def photographs(samples: Sequence[Sample], sight: Sight | None) -> list[Path]:
-    """All files that the model is shown as photographs."""
-    others = [] if sight is None else [path for one in samples for _, path in one.others]
-    return [*(sample.image for sample in samples), *others]
-
-
 def look(
     samples: Sequence[Sample],
     backbone: bytes,
@@ -203,25 +197,6 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     if preset not in presets:
         raise ConfigError(f"preset of {method} must be one of {sorted(presets)}, got '{preset}'.")
     return METHODS[method], configure(presets[preset], settings)
-
-
-def frame_of(config: Config, paths: Sequence[Path], area: Area | None) -> Frame:
-    """How the method's images enter, with what these photographs of good parts tell."""
-    return replace(config.frame(), white=find_white(paths), area=area)
-
-
-def find_white(paths: Sequence[Path]) -> int:
-    """What counts as white in 16-bit files: the fewest of 10, 12, 14 or 16 bits that hold all of
-    their pixels. Cameras write 10- and 12-bit pixels into 16-bit files as they are."""
-    brightest = 0
-    for path in paths:
-        if has_sixteen_bits(path):
-            try:
-                brightest = max(brightest, int(read_image(path).max()))
-            except ImageError:
-                continue  # reported when its features are computed
-    fits = [white for white in SIXTEEN_BIT_WHITES if 0 < brightest <= white]
-    return fits[0] if fits else SIXTEEN_BIT_WHITES[-1]
 
 
 def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
