@@ -68,8 +68,7 @@ def fit_folder(
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
-    """See blemish.fit. area: what is inspected. track: shows progress. warn: is told of images left
-    out and why."""
+    """See blemish.fit. area: what is inspected. track: progress. warn: hears what is left out."""
     _require_told(false_alarms, mm_per_pixel)
     kind, config = choose(method, preset, settings or {})
     if commercial:
