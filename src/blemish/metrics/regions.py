@@ -100,9 +100,8 @@ class AllPixels:
         """Takes one (H, W) map and its (H, W) boolean mask; None is all good. Keeps no reference.
 
         kind: type of defect, GOOD for a good image. image: its number among the defective ones.
-        seen: (H, W) bool, which pixels count; None: all. A mask marks none of the others.
-        Raises ShapeError if the map is not of its mask's own size, DataError if it holds NaN or the
-        mask is not boolean.
+        seen: (H, W) bool, which pixels count; None: all. A mask marks none of the others. Raises
+        ShapeError if the map is not of its mask's own size, DataError on NaN, or no boolean mask.
         """
         refuse_nan(map, "pixels of a map")
         marked = mask is not None and _has_defect(map, mask)
