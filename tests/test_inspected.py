@@ -18,6 +18,7 @@ from blemish.calibrate import Calibrator
 from blemish.data import open_data
 from blemish.errors import ConfigError, ImageError
 from blemish.frame import Frame
+from blemish.images import read_image
 from blemish.metrics.evaluate import Evaluator
 from blemish.records import Mask, Pixels, Region, Sample
 from blemish.regions import in_mm, regions, sizes
@@ -28,6 +29,7 @@ from blemish.scoring import inspect_all, jobs, score_dataset
 from blemish.sensors import Scan
 from blemish.shots import PHOTOGRAPH, Shot, Sight
 from blemish.synth.stream import Stream
+from blemish.tiles import Tiles
 from graphs import artifact
 
 SIZE = (24, 32)
@@ -140,6 +142,14 @@ def test_a_defect_outside_never_alarms_and_one_inside_does() -> None:
     everything = Inspector(artifact()).inspect(lit((0, 24), (6, 8)))
     assert everything.seen is None
     assert len(everything.regions) > 1
+
+
+def test_windows_hold_to_it() -> None:
+    judge = inspector(tiles=Tiles(side=16, overlap=4))
+    away, clean = judge.inspect(lit((0, 24), (18, 24))), judge.inspect(lit())
+    assert np.array_equal(away.map, clean.map)
+    assert (clean.map[~INSIDE] == clean.map[INSIDE].min()).all()
+    assert judge.inspect(lit((6, 8))).score > clean.score
 
 
 @quick
@@ -323,7 +333,7 @@ def test_a_stream_makes_defects_where_it_is_inspected(
 ) -> None:
     frame = Frame(size=(48, 64), area=LARGE)
     stream = Stream(
-        paths=tuple(photographs),
+        read=lambda index: read_image(photographs[index]),
         chosen=(0, 1, 2, 3),
         frame=frame,
         kinds=("perlin", "scratch", "cutpaste"),

@@ -23,7 +23,8 @@ from blemish.area import Area, Outline
 from blemish.data import open_data
 from blemish.engines import TOLERANCE, difference, installed
 from blemish.errors import ConfigError, NotFittedError
-from blemish.fitting import backbone_graph, choose, fit_folder, inputs
+from blemish.fitting import backbone_graph, choose, fit_folder
+from blemish.heads import inputs
 from blemish.images import read_image, write_png
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json, tap_names
