@@ -23,7 +23,7 @@ from blemish.metrics.evaluate import Evaluator
 from blemish.records import Mask, Pixels, Region, Sample
 from blemish.regions import in_mm, regions, sizes
 from blemish.rehearse import prepare
-from blemish.report.overlay import draw_overlay, paint
+from blemish.report.overlay import draw_overlay, paint, smaller
 from blemish.runtime import Inspector
 from blemish.scoring import inspect_all, jobs, score_dataset
 from blemish.sensors import Scan
@@ -389,3 +389,12 @@ def test_no_heat_outside_where_all_is_hot() -> None:
 def test_regions_need_no_scale() -> None:
     region = Region(box=(0, 0, 2, 1), area_px=2, peak=1.0, length_px=5**0.5)
     assert in_mm(region, 2.0).size_mm == (4.0, 2.0)
+
+
+def test_large_pictures_are_dimmed_where_nothing_was_inspected() -> None:
+    judge = inspector()
+    pixels = lit((6, 8))
+    shrunk, prediction = smaller(pixels, judge.inspect(pixels), 2)
+    assert prediction.seen is not None
+    assert prediction.seen.shape == prediction.map.shape == (12, 16)
+    assert paint(shrunk, prediction, (0.25, 0.5))[0, 0].max() < 50
