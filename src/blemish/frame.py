@@ -21,6 +21,7 @@ from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
 from blemish.tiles import Tiles
 
+AT_ONCE = 2**23  # pixels
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
 _PILLOWS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -151,7 +152,16 @@ class Frame:
         seen = self.seen(map.shape)
         values = map.ravel() if seen is None else map[seen]
         count = max(1, int(values.size * self.top))
-        return float(np.partition(values, -count)[-count:].mean(dtype=np.float64))
+        return float(_highest(values, count).mean(dtype=np.float64))
+
+
+def _highest(values: Map, count: int) -> Map:
+    """(N,) → the `count` highest, in any order; of many some at a time, not a copy of all."""
+    kept = values[:AT_ONCE] if count < values.size else values
+    for start in range(AT_ONCE, values.size if count < values.size else 0, AT_ONCE):
+        kept = kept if len(kept) <= count else np.partition(kept, -count)[-count:]
+        kept = np.concatenate([kept, values[start : start + AT_ONCE]])
+    return kept if len(kept) <= count else np.partition(kept, -count)[-count:]
 
 
 def _square(size: Sequence[int]) -> tuple[int, int, int]:
