@@ -43,7 +43,7 @@ LIGHT_ROOMS = (
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
     "blemish.cli_weights", "blemish.nets.pretrained", "blemish.nets.weights", "blemish.nets.room",
     "blemish.nets.fetch", "blemish.nets.bundle",
-    "blemish.pipeline",
+    "blemish.pipeline", "blemish.watch", "blemish.arrivals", "blemish.journal", "blemish.cli_watch",
     "blemish.scoring", "blemish.shots", "blemish.descriptors", "blemish.groups", "blemish.images",
     "blemish.records", "blemish.errors", "blemish.track", "blemish.engines", "blemish.fastest",
 )  # fmt: skip

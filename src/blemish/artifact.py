@@ -88,8 +88,12 @@ class Artifact:
 
     def shot_of(self, image: Path) -> Shot:
         """What sample_of finds, read. Raises ImageError."""
+        return self.read(image)[0]
+
+    def read(self, image: Path) -> tuple[Shot, tuple[bytes, ...]]:
+        """shot_of, and the bytes of the files, the photograph's first. Raises ImageError."""
         try:
-            return read_shot(self.sample_of(image))[0]
+            return read_shot(self.sample_of(image))
         except ConfigError as error:  # depth beside it, of a camera that nobody told
             raise ImageError(str(error)) from error
 

@@ -104,3 +104,19 @@ def summary(path: Path, artifact: Any) -> dict[str, Any]:
         "promise": calibration.note(),
         **artifact.several(),
     }
+
+
+def row(outcome: Any) -> str:
+    """One line of inspect's table."""
+    if outcome.prediction is None:
+        return f"error    {outcome.error}"
+    from blemish.regions import sizes  # OpenCV would slow down every other verb
+
+    p, where = outcome.prediction, ""
+    if p.regions:
+        largest = max(p.regions, key=lambda one: one.area_px)
+        count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
+        where = f"{count}, largest {sizes(largest)}"
+    less = f"without {', '.join(p.missing)}" if p.missing else ""
+    told = "  ".join(one for one in (where, less) if one)
+    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()

@@ -22,7 +22,7 @@ from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
 from blemish.engines import DEFAULT, Engine, open_engine
 from blemish.errors import ConfigError, DataError
-from blemish.export import check_join, check_parity, join, to_onnx
+from blemish.export import check_join, check_parity, join, settle, to_onnx
 from blemish.frame import Frame
 from blemish.groups import GROUPS, SIZE
 from blemish.images import read_image, write_whole
@@ -87,8 +87,7 @@ def fit_folder(
     head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
     )
-    graph = join(backbone, head)
-    _check(graph, head, good)
+    graph = _whole(backbone, head, good)
     trim(cache_folder())
     about = describe(config, method, preset, seed, commercial, sight, runtime)
     about["data"] = summary(data, len(dataset.train), good, fitted)
@@ -166,14 +165,18 @@ def look(
     return usable(paths, features, facts, frame, warn)
 
 
-def _check(graph: bytes, head: bytes, good: GoodParts) -> None:
+def _whole(backbone: bytes, head: bytes, good: GoodParts) -> bytes:
+    """Backbone and head as the one graph that is deployed. Raises ExportError unless it gives what
+    they give in turn."""
     origin = good.features.origin
     if origin.sight is None:
         shown = {"image": good.frame.to_model(read_image(good.paths[0]))}
     else:
         shot, _ = read_shot(origin.samples[0], backgrounds_folder())
         shown = origin.sight.feed(good.frame, shot)
+    graph = settle(join(backbone, head), {name: one.shape for name, one in shown.items()})
     check_join(graph, head, shown, feed(open_engine(head), good.features, 0))
+    return graph
 
 
 def writable(path: Path) -> None:

@@ -58,7 +58,7 @@ class StlmEmbedded(Fractalad):
         whole, pair = super()._attention(features, seed, track)
         see = [attending(features, White(one)) for one in pair]
         shown = replace(streams(features, c, seed)[0], seed=(seed, 2))
-        denoiser = seeded(seed, lambda: Denoiser(whole.surprise.maps.shape[2], c.channels))
+        denoiser = seeded(seed, lambda: Denoiser(whole.surprise.width, c.channels))
 
         def batch_of(step: int) -> Batch:
             pictures = [shown.picture(step * c.batch + i) for i in range(c.batch)]
