@@ -11,7 +11,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -202,6 +202,15 @@ def _decode_deep_colour(image: ImageFile, data: bytes, name: str) -> Pixels:
     return np.ascontiguousarray(pixels[..., 2::-1])  # BGR(A) → RGB
 
 
+def require_measured(pixels: npt.NDArray[Any], name: str) -> None:
+    """Raises ImageError if pixels hold NaN or infinity, as floats may. name: of their file."""
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        odd = int(np.count_nonzero(~np.isfinite(pixels)))
+        raise ImageError(
+            f"'{name}' must hold finite numbers, but {odd} are NaN or infinite. Fill them."
+        )
+
+
 def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
     """Which pixels a mask file marks: brighter than half of its brightest; in a mask of class
     indices (its brightest pixel is below 16) wherever they are not 0.
@@ -215,7 +224,8 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
             f"mask '{path}' must have its image's size {size[0]} x {size[1]}, but is"
             f" {values.shape[0]} x {values.shape[1]}. Export it at the image's own size."
         )
-    brightest = int(values.max())
+    require_measured(values, str(path))
+    brightest = float(values.max())
     return np.asarray(values > (brightest // 2 if brightest >= 16 else 0))
 
 

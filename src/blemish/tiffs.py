@@ -75,10 +75,9 @@ def layout(data: bytes, name: str) -> Layout | None:
     planes = tags.get(PLANAR, (1,))[0] == 2 and count > 1
     if len(kept) == colours and 3 not in formats and not planes:
         return None
-    kinds: set[tuple[int, int]] = {
-        *zip(_each(formats, count), _each(tags.get(BITS, (1,)), count), strict=True)
-    }
-    kind = _KINDS.get(*kinds) if len(kinds) == 1 else None
+    bits = tags.get(BITS, (1,))
+    kinds = {*zip(_each(formats, count), _each(bits, count), strict=True)}
+    kind = _KINDS.get(min(kinds), "") if len(kinds) == 1 else ""
     packed = tags.get(PACKED, (1,))[0]
     if not kind or packed not in LOSSLESS or photometric == WHITE_IS_ZERO or not kept:
         raise ImageError(

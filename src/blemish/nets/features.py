@@ -119,7 +119,7 @@ def chosen_runtime(graph: bytes, frame: Frame, sight: Sight | None, runtime: str
     if not graph:  # nothing to measure
         require_known(DEFAULT if runtime == AUTO else runtime)
         return DEFAULT if runtime == AUTO else runtime
-    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, 3, *frame.size)}
+    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, frame.planes, *frame.size)}
 
     def example(engine: Engine) -> dict[str, Array]:
         return noise({entry: shapes[name] for name, entry in entries(engine).items()})
@@ -261,5 +261,5 @@ def _one(path: Path, engine: Engine | None, frame: Frame, store: Path) -> Fact:
 
 
 def _shapes(engine: Engine, frame: Frame) -> tuple[tuple[int, ...], ...]:
-    taps = engine.run({"image": np.zeros((1, 3, *frame.size), np.float32)})
+    taps = engine.run({"image": np.zeros((1, frame.planes, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)
