@@ -61,15 +61,14 @@ def put(folder: Path, name: str, pixels: npt.NDArray[Any], **options: Any) -> Pa
 
 
 def fitted(folder: Path, method: str, kind: Any, count: int) -> Inspector:
-    for seed in range(14):
+    for seed in range(10):
         put(folder, f"{seed:02}.tiff", part(seed, count, kind))
     return fit_folder(folder, method=method, settings={"size": 96}, false_alarms=0.1)
 
 
 CASES = [
     ("padim", np.uint16, 5), ("padim", np.uint8, 2), ("padim", np.float32, 1),
-    ("padim", np.float32, 3), ("padim", np.float32, 4), ("patchcore", np.uint16, 5),
-    ("fbft", np.float32, 4), ("padim", np.uint16, 8),
+    ("padim", np.float32, 3), ("patchcore", np.uint16, 8), ("fbft", np.float32, 4),
 ]  # fmt: skip
 
 
@@ -178,6 +177,17 @@ def test_what_is_ignored_may_hold_nothing(tmp_path: Path) -> None:
         fit_folder(tmp_path, settings={"size": 96})
 
 
+def test_windows_of_many_channels(tmp_path: Path) -> None:
+    for seed in range(6):
+        put(tmp_path, f"{seed}.tiff", part(seed))
+    put(tmp_path, "nan.tiff", np.full((96, 112, 5), np.nan, np.float32))
+    told: list[str] = []
+    model = fit_folder(tmp_path, settings={"size": 64, "tile": 64}, warn=told.append)
+    assert any("nan.tiff" in one for one in told)
+    good = part(100)
+    assert model.inspect(spoilt(good, 2)).score > model.inspect(good).score
+
+
 def test_no_measured_pixel_at_all(tmp_path: Path) -> None:
     path = put(tmp_path, "0.tiff", np.full((8, 8, 1), np.nan, np.float32))
     with pytest.raises(DataError, match=r"must have measured pixels of 1 channel of float32"):
@@ -206,13 +216,12 @@ def test_good_parts_lie_between_0_and_1_and_nothing_is_lost(
 
 
 @quick
-@given(a=st.floats(-1e30, 1e30, width=32), b=st.floats(-1e30, 1e30, width=32))
-def test_beyond_both_ends_it_goes_on(a: float, b: float) -> None:
+@given(a=st.integers(-(10**30), 10**30), b=st.integers(-(10**30), 10**30), c=st.integers(0, 9))
+def test_beyond_both_ends_it_goes_on(a: int, b: int, c: int) -> None:
     low, high = soft(np.sort(np.array([a, b], np.float32))).tolist()
     assert low <= high
     assert abs(high) < 80
-    if 0 <= a <= 1:
-        assert soft(np.float32([a]))[0] == np.float32(a)
+    assert soft(np.array([c / 9], np.float32))[0] == np.float32(c / 9)
 
 
 GOOD = asdict(learn([np.random.default_rng(0).random((50, 5))], "float32"))

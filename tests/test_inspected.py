@@ -18,16 +18,18 @@ from blemish.calibrate import Calibrator
 from blemish.data import open_data
 from blemish.errors import ConfigError, ImageError
 from blemish.frame import Frame
+from blemish.images import read_image
 from blemish.metrics.evaluate import Evaluator
 from blemish.records import Mask, Pixels, Region, Sample
 from blemish.regions import in_mm, regions, sizes
 from blemish.rehearse import prepare
-from blemish.report.overlay import draw_overlay, paint
+from blemish.report.overlay import draw_overlay, paint, smaller
 from blemish.runtime import Inspector
 from blemish.scoring import inspect_all, jobs, score_dataset
 from blemish.sensors import Scan
 from blemish.shots import PHOTOGRAPH, Shot, Sight
 from blemish.synth.stream import Stream
+from blemish.tiles import Tiles
 from graphs import artifact
 
 SIZE = (24, 32)
@@ -140,6 +142,14 @@ def test_a_defect_outside_never_alarms_and_one_inside_does() -> None:
     everything = Inspector(artifact()).inspect(lit((0, 24), (6, 8)))
     assert everything.seen is None
     assert len(everything.regions) > 1
+
+
+def test_windows_hold_to_it() -> None:
+    judge = inspector(tiles=Tiles(side=16, overlap=4))
+    away, clean = judge.inspect(lit((0, 24), (18, 24))), judge.inspect(lit())
+    assert np.array_equal(away.map, clean.map)
+    assert (clean.map[~INSIDE] == clean.map[INSIDE].min()).all()
+    assert judge.inspect(lit((6, 8))).score > clean.score
 
 
 @quick
@@ -323,7 +333,7 @@ def test_a_stream_makes_defects_where_it_is_inspected(
 ) -> None:
     frame = Frame(size=(48, 64), area=LARGE)
     stream = Stream(
-        paths=tuple(photographs),
+        read=lambda index: read_image(photographs[index]),
         chosen=(0, 1, 2, 3),
         frame=frame,
         kinds=("perlin", "scratch", "cutpaste"),
@@ -379,3 +389,12 @@ def test_no_heat_outside_where_all_is_hot() -> None:
 def test_regions_need_no_scale() -> None:
     region = Region(box=(0, 0, 2, 1), area_px=2, peak=1.0, length_px=5**0.5)
     assert in_mm(region, 2.0).size_mm == (4.0, 2.0)
+
+
+def test_large_pictures_are_dimmed_where_nothing_was_inspected() -> None:
+    judge = inspector()
+    pixels = lit((0, 24))
+    shrunk, prediction = smaller(pixels, judge.inspect(pixels), 2)
+    assert prediction.seen is not None
+    assert prediction.seen.shape == prediction.map.shape == (12, 16)
+    assert paint(shrunk, prediction, (0.25, 0.5))[0, -1].max() < 0.5 * shrunk[0, -1, 0]

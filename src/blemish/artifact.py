@@ -27,6 +27,7 @@ from blemish.images import write_whole
 from blemish.records import Sample
 from blemish.sensors import Sensor
 from blemish.shots import MOST, PHOTOGRAPH, Shot, Sight, read_shot
+from blemish.tiles import LARGEST, SMALLEST, Tiles
 
 FORMAT = 1
 GRAPH, MANIFEST = "graph.onnx", "manifest.json"
@@ -115,7 +116,7 @@ class Artifact:
         manifest = {
             "format": FORMAT,
             **self.about,
-            "frame": _told(self.frame),
+            "frame": {name: one for name, one in asdict(self.frame).items() if one is not None},
             "calibration": asdict(self.calibration),
             **self.several(),
             **({} if self.mm_per_pixel is None else {"mm_per_pixel": self.mm_per_pixel}),
@@ -217,17 +218,13 @@ def _require(holds: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def _told(frame: Frame) -> dict[str, Any]:
-    """Plain JSON of a frame; what nobody told is not there, as it was before it could be told."""
-    return {name: one for name, one in asdict(frame).items() if one is not None}
-
-
 def _frame(stored: dict[str, Any]) -> Frame:
     boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
     height, width = (int(side) for side in stored.pop("size"))
     area = area_from_json(stored.pop("area", None))
     bands = bands_from_json(stored.pop("bands", None))
-    frame = Frame(size=(height, width), boxes=boxes, area=area, bands=bands, **stored)
+    tiles = _tiles(stored.pop("tiles", None))
+    frame = Frame(size=(height, width), boxes=boxes, area=area, bands=bands, tiles=tiles, **stored)
     _require(0 < min(frame.size) <= max(frame.size) <= LARGEST_SIDE, "the frame's size")
     _require(frame.fit in ("stretch", "pad"), "the frame's fit")
     ways = ("area", "bicubic", "bilinear")
@@ -237,6 +234,16 @@ def _frame(stored: dict[str, Any]) -> Frame:
     _require(0 <= frame.top <= 1, "the frame's top")
     _require(frame.white > 0, "the frame's white")
     return frame
+
+
+def _tiles(stored: dict[str, Any] | None) -> Tiles | None:
+    if stored is None:
+        return None
+    tiles = Tiles(**stored)
+    whole = type(tiles.side) is int and type(tiles.overlap) is int
+    _require(whole and SMALLEST <= tiles.side <= LARGEST, "the side of its tiles")
+    _require(0 <= tiles.overlap <= tiles.side // 2, "the overlap of its tiles")
+    return tiles
 
 
 def _calibration(stored: dict[str, Any]) -> Calibration:

@@ -20,6 +20,7 @@ from blemish.bands import Bands, counted
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
+from blemish.tiles import Tiles
 
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
 _PILLOWS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -40,6 +41,7 @@ class Frame:
     white: what 16-bit files count as 1.0; 8-bit files always use 255.
     bands: how floats, or channels other than grey and RGB, become pictures; None: there are none.
     area: which pixels are inspected; None: all. What lies elsewhere never reaches the graph.
+    tiles: windows of the native pixels, each of which becomes model pixels; None takes the whole.
     """
 
     size: tuple[int, int]
@@ -48,6 +50,7 @@ class Frame:
     boxes: tuple[tuple[int, int], ...] = ()
     top: float = 0.0
     white: int = 65535
+    tiles: Tiles | None = None
     area: Area | None = None
     bands: Bands | None = None
 
@@ -66,8 +69,9 @@ class Frame:
     def blanked(self, pixels: Pixels) -> Pixels:
         """(H, W, C) pixels, mid-grey where they are not inspected, so that nothing there matters.
 
-        Raises ImageError as seen.
+        Raises ImageError as seen, and on other channels or numbers than were learnt from.
         """
+        self._require_channels(pixels)
         seen = self.seen(pixels.shape)
         if seen is None:
             return pixels
@@ -91,7 +95,8 @@ class Frame:
         channels or numbers than were learnt from, or as seen.
         """
         self._require_channels(pixels)
-        pixels = self.blanked(pixels)
+        if self.tiles is None:  # windows are cut from what is blank already
+            pixels = self.blanked(pixels)
         if self.bands is not None:
             self.bands.require_measured(pixels)
         if self.fit == "pad":
@@ -153,12 +158,17 @@ class Frame:
             part = _enlarge(grid, (grid.shape[0], canvas[1]))
             part = part[:, left - before : left + size[1] + reach]
             map = _enlarge(part, (canvas[0], part.shape[1]))
+        map = self.blurred(map)
+        map = map[above : above + size[0], before : before + size[1]]
+        return self.confined(np.ascontiguousarray(map))
+
+    def blurred(self, map: Map) -> Map:
+        """The (H, W) map after its boxes."""
         for width, passes in self.boxes:
             for _ in range(passes):
                 blurred = cv2.boxFilter(map, -1, (width, width), borderType=cv2.BORDER_CONSTANT)
                 map = np.asarray(blurred, np.float32)
-        map = map[above : above + size[0], before : before + size[1]]
-        return self.confined(np.ascontiguousarray(map))
+        return map
 
     def score(self, map: Map) -> float:
         """Image score of a confined native map: its maximum, or the mean of the `top` share of what

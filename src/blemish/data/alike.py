@@ -130,8 +130,8 @@ def traits(looks: Sequence[Look]) -> dict[str, Numbers]:
 
 
 def full_scale(looks: Sequence[Look]) -> Numbers:
-    """(N,) 255, or for 16-bit files (and for floats) the brightest value in any of them: cameras of 10 and 12 bits
-    write their pixels into 16-bit files as they are."""
+    """(N,) 255, or for 16-bit files the brightest value in any of them, as for floats: cameras of
+    10 and 12 bits write their pixels into 16-bit files as they are."""
     deep = {
         bits: max((one.peak for one in looks if one.bits == bits and one.peak > 0), default=1.0)
         for bits in (16, 32)

@@ -39,7 +39,8 @@ _SUFFIXES = {
 class Look:
     """One picture.
 
-    size: (H, W). bits: 8, 16, or 32 of floats. peak: its brightest value. grey: all channels are equal.
+    size: (H, W). bits: 8, 16, or 32 of floats. peak: its brightest value. grey: all channels are
+    equal.
     digest: of size and pixels, so that the same picture saved in two lossless formats is equal.
     thumbnail: (32, 32) grey, in the file's own units. level: mean grey, contrast: its standard
     deviation over a 64 x 64 thumbnail, detail: mean absolute Laplacian at 256 pixels, tint: mean

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -17,7 +16,6 @@ import numpy.typing as npt
 
 from blemish.errors import SynthError
 from blemish.frame import Frame
-from blemish.images import read_image
 from blemish.records import Mask, Pixels
 from blemish.synth import maker
 from blemish.synth.base import SMALLEST, Maker, white
@@ -47,15 +45,16 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """paths: photographs of good parts. chosen: indices of those that are shown. kinds: of defects,
-    keys of MAKERS, each as often. clean: share of pictures that get no defect, 0 to 1.
+    """read: the photograph of a good part by its number. chosen: numbers of those that are shown.
+    kinds: of defects, keys of MAKERS, each as often. clean: share of pictures that get no defect, 0
+    to 1.
     seed: tells streams apart. detail: shorter side of larger photographs while defects are made, in
     sides of the model's frame; 0 leaves them as they are. rotation: of photographs before a defect
     is made: "none"; "little", up to 5 degrees either way; "quarters", by multiples of 90 degrees,
     each as often, and then a little. made_by: kind → its maker.
     """
 
-    paths: tuple[Path, ...]
+    read: Callable[[int], Pixels]
     chosen: tuple[int, ...]
     frame: Frame
     kinds: tuple[str, ...]
@@ -72,7 +71,7 @@ class Stream:
         source = self.chosen[int(rng.integers(len(self.chosen)))]
         pixels = turned(self._photograph(source), self.rotation, rng)
         where = None
-        if self.frame.area is not None:
+        if self._parted:
             where = pixels[..., -1] > pixels[..., -1].max() / 2  # a turn brings in less than half
             pixels = np.ascontiguousarray(pixels[..., :-1])
         frame = replace(self.frame, area=None)  # what is not inspected is blank already
@@ -91,14 +90,20 @@ class Stream:
             )
         return Picture(source=source, good=good, altered=good, mask=nothing)
 
+    @property
+    def _parted(self) -> bool:
+        """Whether some of a photograph is not inspected; windows of one are blank there already."""
+        return self.frame.area is not None and self.frame.tiles is None
+
     def _photograph(self, source: int) -> Pixels:
         """Read, blanked and shrunk once; kept while there is room. If not all of it is inspected, a
         last channel follows that is 0 elsewhere."""
         if source in self.kept:
             return self.kept[source]
-        pixels = self.frame.blanked(read_image(self.paths[source]))
-        seen = self.frame.seen(pixels.shape)
+        pixels = self.read(source)
+        seen = self.frame.seen(pixels.shape) if self._parted else None
         if seen is not None:
+            pixels = self.frame.blanked(pixels)
             pixels = np.dstack([pixels, np.where(seen, white(pixels), 0).astype(pixels.dtype)])
         share = self.detail * max(self.frame.size) / min(pixels.shape[:2])
         if 0 < share < 1:
