@@ -95,7 +95,7 @@ class Frame:
         channels or numbers than were learnt from, or as seen.
         """
         self._require_channels(pixels)
-        if self.tiles is None:  # windows are cut from what is blank already
+        if self.area is not None and self.tiles is None:  # windows are cut from blanked pixels
             pixels = self.blanked(pixels)
         if self.bands is not None:
             self.bands.require_measured(pixels)
@@ -160,7 +160,8 @@ class Frame:
             map = _enlarge(part, (canvas[0], part.shape[1]))
         map = self.blurred(map)
         map = map[above : above + size[0], before : before + size[1]]
-        return self.confined(np.ascontiguousarray(map))
+        map = np.ascontiguousarray(map)
+        return map if self.area is None else self.confined(map)
 
     def blurred(self, map: Map) -> Map:
         """The (H, W) map after its boxes."""

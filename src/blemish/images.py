@@ -105,10 +105,6 @@ def decode_image(data: bytes, name: str) -> Pixels:
             f"'{name}' must be a whole image of 8 or 16 bits a channel, but decoding stopped:"
             f" {error}. Copy it again, or save it as PNG."
         ) from error
-    return _upright(pixels, orientation)
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
     turn = UPRIGHT.get(orientation)
     return np.ascontiguousarray(turn(pixels)) if turn else pixels
 
@@ -116,7 +112,8 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _decode_channels(data: bytes, stored: Layout, name: str) -> Pixels:
     height, width = stored.size
     _check_size((height, width * max(1, len(stored.kept) // 3)), name)
-    return _upright(read_channels(data, stored), stored.one(ORIENTATION, 1))
+    turn = UPRIGHT.get(stored.one(ORIENTATION, 1), lambda pixels: pixels)
+    return np.ascontiguousarray(turn(read_channels(data, stored)))
 
 
 def has_sixteen_bits(path: str | Path) -> bool:
