@@ -112,8 +112,9 @@ def decode_image(data: bytes, name: str) -> Pixels:
 def _decode_channels(data: bytes, stored: Layout, name: str) -> Pixels:
     height, width = stored.size
     _check_size((height, width * max(1, len(stored.kept) // 3)), name)
-    turn = UPRIGHT.get(stored.one(ORIENTATION, 1), lambda pixels: pixels)
-    return np.ascontiguousarray(turn(read_channels(data, stored)))
+    pixels = read_channels(data, stored)
+    turn = UPRIGHT.get(stored.one(ORIENTATION, 1))
+    return np.ascontiguousarray(turn(pixels)) if turn else pixels
 
 
 def has_sixteen_bits(path: str | Path) -> bool:
