@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from blemish.area import area_from_json
+from blemish.bands import bands_from_json
 from blemish.calibrate import Calibration
 from blemish.data.partners import others_from_json, sample_of
 from blemish.errors import ArtifactError, ConfigError, ImageError
@@ -221,8 +222,9 @@ def _frame(stored: dict[str, Any]) -> Frame:
     boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
     height, width = (int(side) for side in stored.pop("size"))
     area = area_from_json(stored.pop("area", None))
+    bands = bands_from_json(stored.pop("bands", None))
     tiles = _tiles(stored.pop("tiles", None))
-    frame = Frame(size=(height, width), boxes=boxes, area=area, tiles=tiles, **stored)
+    frame = Frame(size=(height, width), boxes=boxes, area=area, bands=bands, tiles=tiles, **stored)
     _require(0 < min(frame.size) <= max(frame.size) <= LARGEST_SIDE, "the frame's size")
     _require(frame.fit in ("stretch", "pad"), "the frame's fit")
     ways = ("area", "bicubic", "bilinear")

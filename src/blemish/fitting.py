@@ -72,11 +72,12 @@ def fit_folder(
     if commercial:
         require_cleared(config)
     dataset = open_data(data, layout, sensor=sensor, others=others)
-    for note in dataset.notes:
-        warn(note)
+    _tell(warn, dataset.notes)
     sight = sight_of(config, dataset.train, rehearse)
-    frame = frame_of(config, photographs(dataset.train, sight), area)
-    (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
+    plain = kind.name if kind.trained or sight is not None or rehearse else None
+    frame = frame_of(config, photographs(dataset.train, sight), area, plain)
+    graphs = map(backbone_graph, [config], [sight], [frame.planes // 3])
+    (backbone,) = track(graphs, "Preparing the backbone", 1)
     runtime = chosen_runtime(backbone, frame, sight, runtime)
     good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
@@ -106,6 +107,11 @@ def fit_folder(
         ),
         runtime=runtime,
     )
+
+
+def _tell(warn: Callable[[str], None], sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        warn(sentence)
 
 
 def _require_told(false_alarms: float, mm_per_pixel: float | None) -> None:
@@ -212,10 +218,11 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     return METHODS[method], configure(presets[preset], settings)
 
 
-def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
+def backbone_graph(config: Config, sight: Sight | None = None, pictures: int = 1) -> bytes:
     """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps.
 
-    sight: if it shows a scan in groups, Point-MAE is part of it.
+    sight: if it shows a scan in groups, Point-MAE is part of it. pictures: of three planes that an
+    image has.
     """
     if not config.taps:
         weights_files(config)  # what is not there is said now, not after looking at the photographs
@@ -232,6 +239,7 @@ def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
     if sight is not None and sight.points == "groups":
         points = find_weights("point_mae", config.pretrained()["point_mae"], "point_mae")
         key += f" {file_hash(points)} {sight.grid} {GROUPS} {SIZE}"
+    key += f" {pictures} pictures" * (pictures > 1)
     kept = cache_folder() / "graphs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     if kept.is_file():
         kept.touch()
@@ -240,7 +248,7 @@ def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
 
     shapes = Shapes(read_point_mae(points), sight.grid) if sight and points else None
     size = (config.size, config.size)
-    graph = frozen_graph(config.backbone, config.taps, size, weights, shapes)
+    graph = frozen_graph(config.backbone, config.taps, size, weights, shapes, pictures)
     keep(kept, graph)
     return graph
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from blemish.area import Area
+from blemish.bands import Bands, counted
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
@@ -39,6 +40,7 @@ class Frame:
     top: the image score is the mean of this share of the native pixels, in [0, 1]; 0 is the
         highest pixel alone.
     white: what 16-bit files count as 1.0; 8-bit files always use 255.
+    bands: how floats, or channels other than grey and RGB, become pictures; None: there are none.
     area: which pixels are inspected; None: all. What lies elsewhere never reaches the graph.
     tiles: windows of the native pixels, each of which becomes model pixels; None takes the whole.
     """
@@ -51,6 +53,12 @@ class Frame:
     white: int = 65535
     tiles: Tiles | None = None
     area: Area | None = None
+    bands: Bands | None = None
+
+    @property
+    def planes(self) -> int:
+        """How many planes to_model gives: three a picture."""
+        return 3 if self.bands is None else len(self.bands.rows)
 
     def seen(self, size: Sequence[int]) -> Mask | None:
         """(H, W) bool, read-only: which pixels of an image of this size are inspected; None: all.
@@ -62,13 +70,16 @@ class Frame:
     def blanked(self, pixels: Pixels) -> Pixels:
         """(H, W, C) pixels, mid-grey where they are not inspected, so that nothing there matters.
 
-        Raises ImageError as seen.
+        Raises ImageError as seen, and on other channels or numbers than were learnt from.
         """
+        self._require_channels(pixels)
         seen = self.seen(pixels.shape)
         if seen is None:
             return pixels
         white = 255 if pixels.dtype == np.uint8 else self.white
-        blank = np.full_like(pixels, (white + 1) // 2)
+        bands = self.bands
+        blank = np.empty_like(pixels)
+        blank[:] = (white + 1) // 2 if bands is None else bands.blank(pixels.dtype)
         np.copyto(blank, pixels, where=seen[..., None])
         return blank
 
@@ -79,11 +90,16 @@ class Frame:
 
     def to_model(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three.
+        Of bands: (H, W, n) of their kind → (1, planes, h, w), beyond [0, 1] where a value is odd.
 
-        Raises ImageError if "pad" would need a square of more than 500 megapixels, or as seen.
+        Raises ImageError if "pad" would need a square of more than 500 megapixels, on other
+        channels or numbers than were learnt from, or as seen.
         """
-        if self.tiles is None:  # windows are cut from what is blank already
+        self._require_channels(pixels)
+        if self.area is not None and self.tiles is None:  # windows are cut from blanked pixels
             pixels = self.blanked(pixels)
+        if self.bands is not None:
+            self.bands.require_measured(pixels)
         if self.fit == "pad":
             top, left, side = _square(pixels.shape[:2])
             if side * side > MAX_PIXELS:
@@ -100,10 +116,21 @@ class Frame:
             resized = _resize_area(pixels, self.size)  # (h, w, C)
         else:
             resized = _resize_pillow(pixels, self.size, _PILLOWS[self.interpolation])
+        if self.bands is not None:
+            return self.bands.planes(resized)
         white = 255 if pixels.dtype == np.uint8 else self.white
         scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
         planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
         return np.ascontiguousarray(planes)
+
+    def _require_channels(self, pixels: Pixels) -> None:
+        if self.bands is not None:
+            self.bands.require(pixels)
+        elif pixels.shape[2] not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                "an image must be grey or RGB of 8 or 16 bits, as the good ones were, but has"
+                f" {counted(pixels.shape[2], pixels.dtype.name)}. Save it like these, or fit again."
+            )
 
     def mask_to_model(self, mask: Mask) -> Mask:
         """(H, W) → (h, w), the nearest pixel's truth; what "pad" adds is False."""
@@ -134,7 +161,8 @@ class Frame:
             map = _enlarge(part, (canvas[0], part.shape[1]))
         map = self.blurred(map)
         map = map[above : above + size[0], before : before + size[1]]
-        return self.confined(np.ascontiguousarray(map))
+        map = np.ascontiguousarray(map)
+        return map if self.area is None else self.confined(map)
 
     def blurred(self, map: Map) -> Map:
         """The (H, W) map after its boxes."""
@@ -174,6 +202,10 @@ def _enlarge(grid: Map, size: tuple[int, int]) -> Map:
 
 
 def _resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
+    if pixels.shape[2] > 4:  # more OpenCV does not shrink at once
+        fours = (pixels[..., first : first + 4] for first in range(0, pixels.shape[2], 4))
+        parts = [_resize_area(np.ascontiguousarray(four), size) for four in fours]
+        return np.concatenate(parts, axis=2)
     # Side by side: of a long, low picture one shrinks while the other grows.
     small = (min(size[0], pixels.shape[0]), min(size[1], pixels.shape[1]))
     shrunk = cv2.resize(pixels, small[::-1], interpolation=cv2.INTER_AREA)
@@ -189,5 +221,5 @@ def _resize_pillow(
         Image.fromarray(plane.astype(depth)).resize(size[::-1], way)
         for plane in np.moveaxis(pixels, 2, 0)
     ]
-    limit = np.iinfo(pixels.dtype).max
-    return np.stack([np.asarray(plane) for plane in planes], axis=2).clip(0, limit)
+    resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    return resized if pixels.dtype.kind == "f" else resized.clip(0, np.iinfo(pixels.dtype).max)

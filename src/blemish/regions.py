@@ -96,14 +96,10 @@ def _region(map: Map, labels: npt.NDArray[Any], label: int, stats: npt.NDArray[A
     window = (slice(y, y + height), slice(x, x + width))
     own = labels[window] == label
     peak = float(map[window][own].max())
-    return Region(box=(x, y, width, height), area_px=area, peak=peak, length_px=_length(own))
-
-
-def _length(own: Mask) -> float:
-    """Longest distance between two corners of the pixels of a (H, W) mask."""
     hull = cv2.convexHull(np.argwhere(own).astype(np.int32))[:, 0]  # (K, 2) rows and columns
     apart = np.abs(hull[:, None] - hull[None]) + 1  # from the far corner of one to that of another
-    return float(np.hypot(apart[..., 0], apart[..., 1]).max())
+    length = float(np.hypot(apart[..., 0], apart[..., 1]).max())
+    return Region(box=(x, y, width, height), area_px=area, peak=peak, length_px=length)
 
 
 def sizes(region: Region) -> str:

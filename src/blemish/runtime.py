@@ -242,7 +242,7 @@ class Inspector:
 def _wanted(frame: Frame, sight: Sight | None) -> dict[str, tuple[int, ...]]:
     """Shapes of a graph's inputs."""
     if sight is None:
-        return {"image": (1, 3, *frame.size)}
+        return {"image": (1, frame.planes, *frame.size)}
     return sight.inputs(frame)
 
 
@@ -322,10 +322,10 @@ def _as_pixels(image: Pixels) -> Pixels:
             f"an image must be a path or a NumPy array, but is of {type(image)}. Convert it first."
         )
     pixels = image[..., None] if image.ndim == 2 else image
-    whole = pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.size > 0
-    if not whole or pixels.dtype not in (np.uint8, np.uint16):
+    known = pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind == "f"
+    if pixels.ndim != 3 or pixels.size == 0 or not known:
         raise ImageError(
-            "an image array must be (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16, but is"
+            "an image array must be (H, W) or (H, W, C) of uint8, uint16 or floats, but is"
             f" {image.shape} of {image.dtype}. Convert it first."
         )
-    return pixels
+    return pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels

@@ -171,7 +171,7 @@ def chosen_runtime(graph: bytes, frame: Frame, sight: Sight | None, runtime: str
     if not graph:  # nothing to measure
         require_known(DEFAULT if runtime == AUTO else runtime)
         return DEFAULT if runtime == AUTO else runtime
-    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, 3, *frame.size)}
+    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, frame.planes, *frame.size)}
 
     def example(engine: Engine) -> dict[str, Array]:
         return noise({entry: shapes[name] for name, entry in entries(engine).items()})
@@ -313,12 +313,12 @@ def _one(path: Path, engine: Engine | None, frame: Frame, store: Path) -> Fact:
 
 
 def taps_of(engine: Engine, image: Array) -> bytes:
-    """A file of Features: of (1, 3, h, w), all taps."""
+    """A file of Features: of (1, planes, h, w), all taps."""
     taps = engine.run({"image": image})
     return np.concatenate([tap.ravel() for tap in taps]).tobytes()
 
 
 def shapes_of(engine: Engine, frame: Frame) -> tuple[tuple[int, ...], ...]:
     """(C, h', w') of each tap of a frozen backbone."""
-    taps = engine.run({"image": np.zeros((1, 3, *frame.size), np.float32)})
+    taps = engine.run({"image": np.zeros((1, frame.planes, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)

@@ -45,13 +45,13 @@ def extract_windows(
         try:
             data = read_bytes(path)
             pixels = frame.blanked(decode_image(data, str(path)))
+            mark = hashlib.sha256(data).hexdigest()
+            size, channels = pixels.shape[:2], pixels.shape[2]
+            corners = _drawn(tiles.corners(size), each, mark)
+            for corner in corners:
+                _keep(engine, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
         except ImageError as error:
             return Fact(error=about(error, path)), []
-        mark = hashlib.sha256(data).hexdigest()
-        size, channels = pixels.shape[:2], pixels.shape[2]
-        corners = _drawn(tiles.corners(size), each, mark)
-        for corner in corners:
-            _keep(engine, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
         bits = 8 * pixels.dtype.itemsize
         return Fact(sha256=mark, size=size, channels=channels, bits=bits), corners
 

@@ -57,6 +57,8 @@ def smaller(image: Pixels, prediction: Prediction, share: int) -> tuple[Pixels, 
     if share == 1 or prediction.map.shape != image.shape[:2]:
         return image, prediction
     map = highest(prediction.map, share)
+    if image.shape[2] > 4:  # more OpenCV does not shrink at once
+        image = as_rgb(image)
     size = map.shape[::-1]
     shrunk = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(*map.shape, -1)
     seen = None if prediction.seen is None else highest(prediction.seen, share)
@@ -127,13 +129,18 @@ def outline(image: RGB, mask: Mask, colour: Colour = OUTLINE) -> RGB:
 
 
 def as_rgb(image: Pixels) -> RGB:
-    """(H, W, 1 or 3) uint8 or uint16 pixels for a screen, (H, W, 3) uint8; grey becomes RGB.
+    """(H, W, C) pixels for a screen, (H, W, 3) uint8; grey becomes RGB, other channels their mean.
 
-    16-bit images are stretched from their own darkest to their own brightest value.
+    What is not 8-bit grey or RGB is stretched from its own darkest to its own brightest value; NaN
+    is black.
     """
+    if image.shape[2] not in (1, 3):
+        image = image.mean(axis=2, keepdims=True, dtype=np.float32)
     if image.dtype != np.uint8:
-        low, high = int(image.min()), int(image.max())
-        image = ((image - np.float32(low)) * (255 / max(high - low, 1))).round().astype(np.uint8)
+        told = np.isfinite(image)
+        low, high = (float(image[told].min()), float(image[told].max())) if told.any() else (0, 1)
+        steps = (np.where(told, image, low) - np.float32(low)) * (255 / ((high - low) or 1))
+        image = steps.round().astype(np.uint8)
     return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
 
 
