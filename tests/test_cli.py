@@ -498,6 +498,19 @@ def test_names_that_collide_get_files_of_their_own(
     assert names == ["a", "a.png", "a.jpg", "a.png-2", "a.jpg-2", "a.png-3"]
 
 
+@pytest.mark.parametrize("workers", ["1", "2", "5"])
+def test_workers_change_nothing_but_the_time(
+    run: Run, part: Path, demo: Path, tmp_path: Path, workers: str
+) -> None:
+    words = ("inspect", part, demo / "test", "--json", "-o", tmp_path)
+    done = run(*words, "--workers", workers)
+    assert (done.code, done.err) == (0, "")
+    plain = run("inspect", part, demo / "test", "--json").lines()
+    assert [line | {"ms": 0} for line in done.lines()] == [line | {"ms": 0} for line in plain]
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 20
+    assert run(*words, "--workers", "-1").code == 2
+
+
 @pytest.mark.parametrize("words", [("missing.png",), ("missing",), ("{empty}",)])
 def test_nothing_to_inspect_is_refused(
     run: Run, part: Path, tmp_path: Path, words: tuple[str, ...]
@@ -768,7 +781,7 @@ def test_info_json_is_one_object(run: Run, part: Path) -> None:
     (said,) = run("info", part, "--json").lines()
     assert set(said) == {
         "file", "method", "preset", "config", "seed", "backbone", "weights", "commercial", "data",
-        "versions", "frame",
+        "versions", "frame", "runtime",
         "calibration", "threshold", "promised_false_alarm_rate", "promise",
     }  # fmt: skip
     assert len(said["data"]["sha256"]) == 12

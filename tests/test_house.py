@@ -42,6 +42,7 @@ LIGHT_ROOMS = (
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
     "blemish.cli_weights", "blemish.nets.pretrained", "blemish.nets.weights", "blemish.nets.room",
     "blemish.nets.fetch", "blemish.nets.bundle",
+    "blemish.pipeline",
     "blemish.scoring", "blemish.shots", "blemish.descriptors", "blemish.groups", "blemish.images",
     "blemish.records", "blemish.errors", "blemish.track", "blemish.engines", "blemish.fastest",
 )  # fmt: skip

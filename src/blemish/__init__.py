@@ -12,13 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from blemish.errors import BlemishError
 from blemish.errors import needs_extra as _needs_extra
-from blemish.records import Prediction, Region, Sample
+from blemish.records import Outcome, Prediction, Region, Sample
 
 if TYPE_CHECKING:
     from blemish.runtime import Inspector
 
 __version__ = "0.1.0"
-__all__ = ["BlemishError", "Prediction", "Region", "Sample", "__version__", "fit", "load"]
+__all__ = [
+    "BlemishError",
+    "Outcome",
+    "Prediction",
+    "Region",
+    "Sample",
+    "__version__",
+    "fit",
+    "load",
+]
 
 
 def fit(

@@ -21,6 +21,12 @@ def inspect(
         Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
     ] = None,
     without: Without = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Images inspected at once.  [default: one a core, at most 4]"
+        ),
+    ] = 0,
     runtime: Runtime = "auto",
     threads: Threads = 0,
     as_json: Json = False,
@@ -30,15 +36,18 @@ def inspect(
     quiet: Quiet = False,
 ) -> None:
     """Say which images are defective, and where."""
+    from blemish.pipeline import workers_for
     from blemish.scoring import inspect_all, jobs
 
-    inspector = blemish.load(part, runtime=runtime, threads=threads)
     todo = jobs(images, output)
+    count = min(workers_for(workers), len(todo))
+    inspector = blemish.load(part, runtime=runtime, threads=threads).one_of(count)
     track = silent if as_json and sys.stdout.isatty() else bars(quiet)
     counts = {"good": 0, "defect": 0, "error": 0}
-    for outcome in track(inspect_all(inspector, todo, without or ()), "Inspecting", len(todo)):
+    found = inspect_all(inspector, todo, without or (), count)
+    for outcome in track(found, "Inspecting", len(todo)):
         counts[outcome.verdict] += 1
-        print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=as_json)
+        print(json.dumps(outcome.to_json()) if as_json else row(outcome), flush=True)
     if not as_json and not quiet:
         print(f"{counts['good']} good, {counts['defect']} defect, {counts['error']} not readable.")
     if counts["error"]:

@@ -109,6 +109,15 @@ def has_sixteen_bits(path: str | Path) -> bool:
         return False
 
 
+def pixel_count(path: str | Path) -> int:
+    """Height times width, as a file's header announces them; 0 for what cannot be opened."""
+    try:
+        with Path(path).open("rb") as file, _open(file, str(path)) as image:
+            return image.width * image.height
+    except Exception:  # whatever it is, read_image will say it
+        return 0
+
+
 def _open(file: IO[bytes], name: str) -> ImageFile:
     """Reads the header alone. Raises ImageError on an unknown format, anything on damage."""
     start = file.read(4)
@@ -202,12 +211,12 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
     return np.asarray(values > (brightest // 2 if brightest >= 16 else 0))
 
 
-def write_map(path: Path, map: Map) -> None:
-    """Writes a (H, W) float32 map as an uncompressed one-channel TIFF, whole or not at all."""
+def write_map(path: Path, map: Map, *, durable: bool = False) -> None:
+    """Writes a (H, W) float32 map as an uncompressed one-channel TIFF, as write_whole does."""
     # numpy arrays of mode F are what Pillow writes as 32-bit float TIFF
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(map, dtype=np.float32)).save(buffer, format="TIFF")
-    write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue(), durable=durable)
 
 
 def read_map(path: str | Path) -> Map:
@@ -234,11 +243,11 @@ def read_map(path: str | Path) -> Map:
     return map
 
 
-def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Writes (H, W) or (H, W, 3) RGB uint8 pixels as PNG, whole or not at all."""
+def write_png(path: Path, pixels: npt.NDArray[np.uint8], *, durable: bool = False) -> None:
+    """Writes (H, W) or (H, W, 3) RGB uint8 pixels as PNG, as write_whole does."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue(), durable=durable)
 
 
 def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -257,6 +266,8 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         neighbour.replace(path)
+        if durable:
+            keep_names(path.parent)
     except OSError as error:
         raise DataError(
             f"'{path}' must be writable, but the system says: {error.strerror}."
@@ -265,3 +276,15 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     finally:  # Ctrl-C passes here, too
         with suppress(OSError):
             neighbour.unlink(missing_ok=True)
+
+
+def keep_names(folder: Path) -> None:
+    """Waits until the disk has the names of a folder's files: without it a power cut may leave the
+    bytes of a new file, but no name for them. Raises OSError."""
+    if os.name == "nt":  # NTFS keeps a journal of names, and opens no folder
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -5,7 +5,7 @@ Pixels are always native pixels, the ones of the file on disk. Higher scores are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,3 +96,38 @@ class Prediction:
     ms: float
     missing: tuple[str, ...] = ()
     runtime: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one of many images: a prediction, or the reason why there is none.
+
+    file: None of pixels that a program handed in.
+    """
+
+    file: Path | None
+    prediction: Prediction | None = None
+    error: str | None = None
+
+    @property
+    def verdict(self) -> Literal["good", "defect", "error"]:
+        """Of the prediction; "error" where there is none."""
+        return self.prediction.verdict if self.prediction else "error"
+
+    def to_json(self) -> dict[str, Any]:
+        """One line of `inspect --json` (docs/line.md); no map."""
+        file = None if self.file is None else str(self.file)
+        if self.prediction is None:
+            return {"file": file, "verdict": "error", "error": self.error}
+        p = self.prediction
+        return {
+            "file": file,
+            "verdict": p.verdict,
+            "score": p.score,
+            "p_value": p.p_value,
+            "threshold": p.threshold,
+            "regions": [asdict(region) for region in p.regions],
+            **({"missing": p.missing} if p.missing else {}),
+            "ms": round(p.ms, 3),
+            "runtime": p.runtime,
+        }

@@ -7,7 +7,7 @@ that could disagree.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,9 @@ from blemish.engines import Array, Engine, Port, entries
 from blemish.errors import ArtifactError, ImageError
 from blemish.fastest import AUTO, Runtime, noise, open_chosen
 from blemish.frame import Frame
-from blemish.images import decode_image, read_bytes
-from blemish.records import Map, Pixels, Prediction
+from blemish.images import decode_image, pixel_count, read_bytes
+from blemish.pipeline import failed, in_order, large_ones_alone, threads_each, workers_for
+from blemish.records import Map, Outcome, Pixels, Prediction
 from blemish.regions import regions
 from blemish.scans import scan_of
 from blemish.sensors import Scan, Sensor
@@ -86,7 +87,8 @@ class Inspector:
     """
 
     def __init__(self, artifact: Artifact, *, runtime: str = AUTO, threads: int = 0) -> None:
-        self.artifact = artifact
+        self.artifact, self._threads = artifact, threads
+        self._beside: dict[int, Inspector] = {}  # for several workers, by threads of each
         self._scorer = Scorer(
             artifact.graph, artifact.frame, artifact.sight, runtime=runtime, threads=threads
         )
@@ -135,6 +137,51 @@ class Inspector:
         told = {name: _pixels(one) for name, one in (others or {}).items()}
         scan = found.scan if points is None else _scan(points, self.artifact.sensor)
         return self._predict(Shot(pictures={**found.pictures, **told}, scan=scan), start)
+
+    def inspect_many(
+        self, images: Iterable[str | Path | Pixels | Shot], *, workers: int = 0
+    ) -> Iterator[Outcome]:
+        """Verdicts on many parts, in their order, as they become known; to the bit those of
+        `inspect`, however many workers there are.
+
+        images: as of inspect, or Shots; taken one by one, at most 2 * workers + 1 ahead, so they
+            may be endless. workers: parts inspected at once; 0 is one a core, at most 4. With one,
+            nothing is taken ahead, and each verdict comes before the next image is asked for: for
+            a live camera. Several share the cores: more parts an hour, each a little later.
+
+        What cannot be read is an Outcome with its reason, and the rest goes on. Whoever stops
+        early waits for the parts in hand, no longer. Raises ConfigError on workers below 0,
+        ArtifactError if the graph fails.
+        """
+        count = workers_for(workers)
+        one = self.one_of(count)
+
+        def work(image: str | Path | Pixels | Shot) -> Outcome:
+            file = Path(image) if isinstance(image, (str, Path)) else None
+            try:
+                if isinstance(image, Shot):
+                    return Outcome(file=None, prediction=one.inspect_shot(image))
+                return Outcome(file=file, prediction=one.inspect(image))
+            except (ImageError, MemoryError) as error:
+                return failed(file, error)
+
+        def size(image: str | Path | Pixels | Shot) -> int:
+            return pixel_count(image) if isinstance(image, (str, Path)) else 0
+
+        careful = large_ones_alone(work, size)
+        return in_order(work if count == 1 else careful, images, count)
+
+    def one_of(self, workers: int) -> Inspector:
+        """The Inspector that so many workers share: itself if it is alone or its threads were told,
+        else one whose session takes for each image its worker's share of the cores."""
+        threads = self._threads or threads_each(workers)
+        if threads == self._threads:
+            return self
+        if threads not in self._beside:
+            self._beside[threads] = Inspector(
+                self.artifact, runtime=self.runtime.name, threads=threads
+            )
+        return self._beside[threads]
 
     def inspect_shot(self, shot: Shot) -> Prediction:
         """Verdict on all that was taken of a part; see inspect."""

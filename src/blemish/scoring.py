@@ -8,18 +8,26 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 from blemish.artifact import Artifact
 from blemish.data import Dataset, list_images
 from blemish.errors import DataError, ImageError
-from blemish.images import decode_image, read_bytes, read_image, read_mask, write_map, write_png
+from blemish.images import (
+    decode_image,
+    pixel_count,
+    read_bytes,
+    read_image,
+    read_mask,
+    write_map,
+    write_png,
+)
 from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.evaluation import Scored
-from blemish.records import Map, Prediction, Sample
+from blemish.pipeline import failed, in_order, large_ones_alone
+from blemish.records import Map, Outcome, Prediction, Sample
 from blemish.report.overlay import draw_overlay
 from blemish.report.view import View, draw_pair
 from blemish.runtime import Inspector
@@ -33,37 +41,6 @@ class Job:
 
     image: Path
     output: Path | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one image: a prediction, or the reason why there is none."""
-
-    file: Path
-    prediction: Prediction | None = None
-    error: str | None = None
-
-    @property
-    def verdict(self) -> str:
-        """good, defect or error"""
-        return self.prediction.verdict if self.prediction else "error"
-
-    def to_json(self) -> dict[str, Any]:
-        """One line of `inspect --json`; no map."""
-        if self.prediction is None:
-            return {"file": str(self.file), "verdict": "error", "error": self.error}
-        p = self.prediction
-        return {
-            "file": str(self.file),
-            "verdict": p.verdict,
-            "score": p.score,
-            "p_value": p.p_value,
-            "threshold": p.threshold,
-            "regions": [asdict(region) for region in p.regions],
-            **({"missing": p.missing} if p.missing else {}),
-            "ms": round(p.ms, 3),
-            "runtime": p.runtime,
-        }
 
 
 def jobs(inputs: Sequence[Path], folder: Path | None) -> list[Job]:
@@ -93,26 +70,40 @@ def _unused(inside: Path, image: Path, taken: set[str]) -> Path:
 
 
 def inspect_all(
-    inspector: Inspector, todo: Iterable[Job], without: Sequence[str] = ()
+    inspector: Inspector, todo: Iterable[Job], without: Sequence[str] = (), workers: int = 1
 ) -> Iterator[Outcome]:
-    """Inspects one image after the other, leaving out modalities if told so. Raises DataError only
-    if pictures cannot be written."""
+    """Inspects images in their order, several side by side if there are workers, leaving out
+    modalities if told so. Raises DataError only if pictures cannot be written."""
     inspector.artifact.calibration_without(without)  # an unknown name is no fault of the images
-    for job in todo:
+
+    def work(job: Job) -> Outcome:
         start = time.perf_counter()
         try:
-            shot = inspector.artifact.shot_of(job.image).without(without)
-            prediction = inspector.inspect_shot(shot)
-        except ImageError as error:
-            yield Outcome(file=job.image, error=str(error))
-            continue
-        spent = (time.perf_counter() - start) * 1000
-        if job.output is not None:
-            _draw(inspector.artifact, job, shot, prediction)
-        yield Outcome(file=job.image, prediction=replace(prediction, ms=spent))
+            shot = inspector.artifact.shot_of(job.image)
+            return judged(inspector, job, shot.without(without), start)
+        except (ImageError, MemoryError) as error:
+            return failed(job.image, error)
+
+    careful = large_ones_alone(work, lambda job: pixel_count(job.image))
+    return in_order(work if workers == 1 else careful, todo, workers)
 
 
-def _draw(artifact: Artifact, job: Job, shot: Shot, prediction: Prediction) -> None:
+def judged(
+    inspector: Inspector, job: Job, shot: Shot, start: float, *, durable: bool = False
+) -> Outcome:
+    """The verdict on what was read of a job since `start` (perf_counter), its pictures written.
+
+    durable: wait until the disk has them. Raises ImageError if nothing was read that the model
+    knows, DataError if pictures cannot be written.
+    """
+    prediction = inspector.inspect_shot(shot)
+    spent = (time.perf_counter() - start) * 1000
+    if job.output is not None:
+        _draw(inspector.artifact, job, shot, prediction, durable)
+    return Outcome(file=job.image, prediction=replace(prediction, ms=spent))
+
+
+def _draw(artifact: Artifact, job: Job, shot: Shot, prediction: Prediction, durable: bool) -> None:
     output = str(job.output)
     calibration, _ = artifact.calibration_of(shot)
     levels = (calibration.extent, calibration.seed)
@@ -123,8 +114,8 @@ def _draw(artifact: Artifact, job: Job, shot: Shot, prediction: Prediction) -> N
         picture = draw_overlay(pixels, prediction, levels)
     else:  # a further photograph lies pixel on pixel with the one that is missing
         picture = draw_overlay(next(iter(shot.pictures.values())), prediction, levels)
-    write_png(Path(f"{output}.overlay.png"), picture)
-    write_map(Path(f"{output}.map.tiff"), prediction.map)
+    write_png(Path(f"{output}.overlay.png"), picture, durable=durable)
+    write_map(Path(f"{output}.map.tiff"), prediction.map, durable=durable)
 
 
 @dataclass(frozen=True, kw_only=True)

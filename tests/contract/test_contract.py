@@ -331,6 +331,20 @@ def test_order_and_company_do_not_matter(inspector: Inspector, demo: Path) -> No
     assert np.abs(alone.map - together).max() <= TOLERANCE * np.abs(together).max()
 
 
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_the_number_of_workers_does_not_matter(
+    inspector: Inspector, demo: Path, workers: int
+) -> None:
+    images = sorted((demo / "test").rglob("*.jpg"))
+    found = list(inspector.inspect_many(images, workers=workers))
+    assert [one.file for one in found] == images
+    for one in found:
+        alone = inspector.inspect(str(one.file))
+        assert one.prediction is not None
+        assert np.array_equal(one.prediction.map, alone.map)
+        assert (one.prediction.score, one.prediction.p_value) == (alone.score, alone.p_value)
+
+
 def test_threads_may_share_a_detector(inspector: Inspector, demo: Path) -> None:
     images = sorted((demo / "test").rglob("*.jpg"))
     alone = [inspector.inspect(path).score for path in images]
