@@ -1,4 +1,4 @@
-"""Channels of a network made equally wide before it is quantised, without changing what it computes.
+"""A network's channels made equally wide before it is quantised; what it computes stays the same.
 
 Eight bits for all channels of a tensor suit those that reach far; what varies little drowns in the
 rounding. Between convolutions a channel can be scaled in what makes it and scaled back in what
@@ -60,7 +60,9 @@ def _unshared(model: ModelProto) -> ModelProto:
     numbers, made = constants(model), with_constants(model, constants(model))
     for node in made.graph.node:
         if node.op_type == "Conv" and {*node.input[1:]} <= {*numbers}:
-            own = [f"{node.output[0]}/{part}" for part in ("weights", "bias")][: len(node.input) - 1]
+            own = [f"{node.output[0]}/{part}" for part in ("weights", "bias")][
+                : len(node.input) - 1
+            ]
             numbers |= dict(zip(own, (numbers[name] for name in node.input[1:]), strict=True))
             node.input[1:] = own
     used = {name for node in made.graph.node for name in node.input}

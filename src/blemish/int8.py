@@ -2,7 +2,7 @@
 
 Ranges and corrections come from good parts that the model was fitted on; what is kept in floats is
 chosen by made-up defects on some more of them. Then both models inspect made-up defects on parts
-that neither has seen, and the new one is calibrated on those.
+that neither has seen, if there are such, and the new one is calibrated on those.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
 from blemish.artifact import Artifact
-from blemish.calibrate import Calibration, Calibrator
+from blemish.calibrate import EXTENT_RATE, Calibration, Calibrator
 from blemish.data import open_data
+from blemish.engines import open_engine
 from blemish.errors import ConfigError, DataError, ExportError, ImageError
 from blemish.images import decode_image, read_bytes, read_image
 from blemish.metrics.ranking import auroc
@@ -30,9 +32,13 @@ from blemish.runtime import Inspector
 from blemish.surgery import cut, fixed, pieces
 from blemish.track import Track, silent
 
-RANGES, TRIALS = 48, 16  # good parts that ranges and corrections come from; that the search looks at
+RANGES, TRIALS = (
+    48,
+    16,
+)  # good parts that ranges and corrections come from; that the search looks at
 FEWEST = 4  # good parts at all
 RANK, DROP = 0.99, 0.005  # least agreement of maps; most image AUROC that may be lost
+TURN, SHIFT = 0.5, 0.005  # degrees, share of a side
 KEPT = 4096  # pixels of a map that are ranked, about
 EXACT = "onnxruntime"  # both models run there
 _SECTION = "int8"  # of the manifest
@@ -83,7 +89,9 @@ def in_eight_bits(
     mixed = [seen[place] for place in order]
     quick, about = _quantised(artifact, mixed, symmetric, seed, track)
     judged = prepare(unseen or seen, seed=seed + 1, track=track)
-    agreement = compare(_inspector(artifact), _inspector(quick), judged, track)
+    agreement = compare(
+        _inspector(artifact), _inspector(quick), judged, moved=not unseen, track=track
+    )
     _require_agreement(agreement)
     told = about | {"agreement": asdict(agreement), "calibrated": "anew" if unseen else "carried"}
     calibration = _calibrated(artifact, quick, unseen, judged, track)
@@ -127,7 +135,7 @@ def _quantised(
     quantiser = Quantiser(backbone, images, symmetric=symmetric)
     rest = seen[RANGES:] if len(seen) >= RANGES + FEWEST else seen
     rehearsal = prepare(rest[:TRIALS], seed=seed, track=track)
-    trials = [shown(picture) for picture, _ in pictures(rehearsal, most=1)]
+    trials = [shown(picture) for picture, _ in pictures(rehearsal, 1, moved=True)]
     exact = _grids(artifact.graph, trials)
 
     def agree(form: ModelProto) -> float:
@@ -164,23 +172,41 @@ def backbone_and_head(artifact: Artifact) -> tuple[ModelProto, ModelProto]:
     return backbone, head
 
 
-def pictures(rehearsal: Rehearsal, most: int | None = None) -> Iterator[tuple[Pixels, bool]]:
+def pictures(
+    rehearsal: Rehearsal, most: int | None = None, *, moved: bool
+) -> Iterator[tuple[Pixels, bool]]:
     """Good parts untouched, each followed by those with made-up defects, at most so many of it; and
-    whether there is a defect."""
+    whether there is a defect. moved: for parts that the model was fitted on; see nudged."""
+    rng = np.random.default_rng(rehearsal.seed)
     for part in rehearsal.parts:
         good = read_image(part)
-        yield good, False
+        yield nudged(good, rng) if moved else good, False
         for defect in [one for one in rehearsal.defects if one.part == part][:most]:
-            yield defect.on(good)[0], True
+            altered = defect.on(good)[0]
+            yield nudged(altered, rng) if moved else altered, True
 
 
-def compare(exact: Inspector, quick: Inspector, rehearsal: Rehearsal, track: Track) -> Agreement:
-    """What two models say of all pictures of a rehearsal."""
+def nudged(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A photograph turned by up to TURN degrees and moved by up to SHIFT of its sides, edges
+    repeated. What a model was fitted on is all equally good to it, most of all where there was
+    little of that, and an order of equals says nothing; a part that lies a little differently is
+    like one that it has not seen."""
+    height, width = pixels.shape[:2]
+    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-TURN, TURN), 1)
+    turn[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
+    moved = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved).reshape(pixels.shape)
+
+
+def compare(
+    exact: Inspector, quick: Inspector, rehearsal: Rehearsal, *, moved: bool, track: Track
+) -> Agreement:
+    """What two models say of all pictures of a rehearsal; moved: see pictures."""
     maps: list[list[Map]] = [[], []]
     scores: list[list[float]] = [[], []]
     labels = []
     total = len(rehearsal.parts) + len(rehearsal.defects)
-    for picture, defect in track(pictures(rehearsal), "Comparing", total):
+    for picture, defect in track(pictures(rehearsal, moved=moved), "Comparing", total):
         labels.append(defect)
         for side, model in enumerate((exact, quick)):
             map, score = model.score(picture)
@@ -205,7 +231,7 @@ def spearman(first: Sequence[Map], second: Sequence[Map]) -> float:
     ranks = [_ranks(np.concatenate([one.ravel() for one in side])) for side in (first, second)]
     if min(float(side.std()) for side in ranks) == 0:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -215,8 +241,6 @@ def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _grids(graph: bytes, images: Sequence[npt.NDArray[np.float32]]) -> list[Map]:
-    from blemish.engines import open_engine
-
     engine = open_engine(graph, EXACT)
     return [engine.run({engine.inputs[0].name: image})[0] for image in images]
 
@@ -254,18 +278,23 @@ def carried(
 ) -> Calibration:
     """A calibration on another model's scale: by the straight line that fits its scores of the
     same pictures best, and so for peaks and pixels."""
-    pairs = [
-        [(float(score), float(map.max()), float(np.quantile(map, 0.998))) for map, score in both]
+    said = [
+        [(score, float(map.max()), float(np.quantile(map, 1 - EXTENT_RATE))) for map, score in both]
         for both in (
-            (exact.score(picture), quick.score(picture)) for picture, _ in pictures(rehearsal, 1)
+            (exact.score(picture), quick.score(picture)) for picture, _ in pictures(rehearsal, 1, moved=True)
         )
     ]
-    table = np.array(pairs)  # (pictures, 2 models, 3)
-    lines = [np.polyfit(table[:, 0, column], table[:, 1, column], 1) for column in range(3)]
-    score, peak, level = (lambda x, line=line: float(np.polyval(line, x)) for line in lines)
+    before, after = np.array(said).swapaxes(0, 1)  # (pictures, 3) each
     return replace(
         old,
-        scores=tuple(sorted(map(score, old.scores))),
-        peaks=tuple(sorted(map(peak, old.peaks))),
-        extent=level(old.extent),
+        scores=tuple(sorted(_on_line(before[:, 0], after[:, 0], old.scores))),
+        peaks=tuple(sorted(_on_line(before[:, 1], after[:, 1], old.peaks))),
+        extent=_on_line(before[:, 2], after[:, 2], [old.extent])[0],
     )
+
+
+def _on_line(
+    before: npt.NDArray[np.float64], after: npt.NDArray[np.float64], values: Sequence[float]
+) -> list[float]:
+    line = np.polyfit(before, after, 1)
+    return [float(value) for value in np.polyval(line, np.array(values))]

@@ -2,9 +2,8 @@
 
 Channels are made equally wide (equalise.py), ONNX Runtime's quantiser puts convolutions, clips and
 sums into eight bits, and an affine map behind each tap, fitted by least squares on good parts,
-takes back what the rounding changes in a regular way. The convolutions that cost most agreement
-for the time they take stay in floats: as few of them as a target of agreement needs. The head stays
-as it is.
+takes back what the rounding changes in a regular way. The first convolutions stay in floats, as few
+of them as a target of agreement needs; the head stays as it is.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from blemish.engines import open_engine
 from blemish.equalise import Ranges, equalised
 from blemish.errors import ExportError
-from blemish.surgery import constants, renamed, spliced
+from blemish.surgery import renamed, spliced
 from blemish.track import Track, silent
 
 Array = npt.NDArray[np.float32]
 Taps = list[Array]  # (1, C, h', w') each
 AIM = 0.99  # agreement that the search stops at
 MOST = 0.5  # share of the convolutions that may stay in floats: with more nothing is gained
-MEMORY = 8  # multiplications in the time that one number takes to be read or written
 RIDGE = 1e-7  # of a tap's mean variance, so that channels that never vary do no harm
 _KINDS = ["Conv", "Clip", "Add"]
 _WIDE = "/wide"  # behind the name of a tap before its affine map
@@ -70,28 +68,11 @@ class Quantiser:
             )
         reach = channel_ranges(self.wide, images)
         self.ranges = {name: (low.min(), high.max()) for name, (low, high) in reach.items()}
-        self._undo = self._corrections(self.wide)
 
     def form(self, floats: Sequence[str]) -> ModelProto:
         """All in eight bits but these convolutions, its features corrected by least squares."""
         model = self._form(floats)
         return self._corrected(model, self._corrections(model))
-
-    def only(self, convolution: str) -> ModelProto:
-        """All in floats but one convolution, uncorrected: what it alone does."""
-        floats = [one for one in self.convolutions if one != convolution]
-        return self._corrected(self._form(floats), self._undo)
-
-    def work(self) -> dict[str, float]:
-        """What each convolution costs, roughly, as a number of multiplications."""
-        sizes = _sizes(self.wide)
-        weights = {name: one.shape for name, one in constants(self.wide).items()}
-        return {
-            node.name: float(np.prod(sizes[node.output[0]][2:]) * np.prod(weights[node.input[1]]))
-            + MEMORY * float(np.prod(sizes[node.input[0]]) + np.prod(sizes[node.output[0]]))
-            for node in self.wide.graph.node
-            if node.op_type == "Conv"
-        }
 
     def _form(self, floats: Sequence[str]) -> ModelProto:
         left = _in_floats(self.wide, floats)
@@ -138,33 +119,19 @@ def searched(
     quantiser: Quantiser, agree: Callable[[ModelProto], float], track: Track = silent
 ) -> Quantised:
     """The form with fewest convolutions in floats whose agreement reaches AIM; with MOST of them if
-    none does.
+    none does. They are taken from the image on: what is rounded there goes through all that
+    follows, and a network that changes once from floats to eight bits loses no time on the way.
 
     agree: a backbone → in [-1, 1], how well maps agree with the exact ones.
     """
-    work, names = quantiser.work(), quantiser.convolutions
-    best = agree(quantiser.form(names))
-    harm = {
-        name: (best - agree(quantiser.only(name))) / work[name]
-        for name in track(names, "Looking for what needs floats", len(names))
-    }
-    worst = sorted(names, key=lambda name: -harm[name])
-    for count in _counts(int(len(names) * MOST)):
-        floats = tuple(worst[:count])
-        model = quantiser.form(floats)
+    names = quantiser.convolutions
+    most = int(len(names) * MOST)
+    for count in track(range(most + 1), "Looking for what needs floats", most + 1):
+        model = quantiser.form(names[:count])
         agreement = agree(model)
         if agreement >= AIM:
             break
-    return Quantised(model, floats, len(names), agreement)
-
-
-def _counts(most: int) -> Iterator[int]:
-    """How many are tried: all numbers up to eight, then fewer and fewer of them."""
-    count = 0
-    while count < most:
-        yield count
-        count += max(1, count // 4)
-    yield most
+    return Quantised(model, tuple(names[:count]), len(names), agreement)
 
 
 def _in_floats(model: ModelProto, floats: Sequence[str]) -> list[str]:
@@ -187,7 +154,8 @@ def channel_ranges(model: ModelProto, images: Sequence[Array]) -> Ranges:
     whole.graph.output.extend(
         helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
     )
-    entry, found = model.graph.input[0].name, {}
+    entry = model.graph.input[0].name
+    found: Ranges = {}
     for image, values in zip(images, features(whole, images), strict=True):
         for name, value in zip((entry, *names), (image, *values), strict=True):
             flat = value.reshape(value.shape[1], -1)

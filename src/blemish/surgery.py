@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from onnx.utils import Extractor
 
 from blemish.errors import ExportError
 
-Numbers = dict[str, npt.NDArray[np.generic]]  # a graph's constants by name
+Numbers = dict[str, npt.NDArray[Any]]  # a graph's constants by name
 
 
 def fixed(graph: bytes, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
@@ -50,9 +51,7 @@ def _folded(model: ModelProto) -> ModelProto:
     with tempfile.TemporaryDirectory(prefix="blemish-") as folder:
         file = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(file)
-        ort.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         return onnx.load(file)
 
 
