@@ -2,7 +2,7 @@
 
 How to write a page (README.md, docs/tour.md): its blocks run from top to bottom in one folder that
 holds good/ (12 photographs of good parts), new/ (5 photographs, two defective), photos/good and
-photos/new (the same), parts/ (a data set in MVTec layout) and x.png.
+photos/new (the same), parts/ (a data set in MVTec layout), x.png and part.blemish, of good/.
 
 - ```python blocks share one namespace; lines of `>>>` are doctests, answers included.
 - ```console and ```bash blocks: every line is a command; with a leading `$ `, lines without one
@@ -31,10 +31,11 @@ from typer.testing import CliRunner
 from blemish import parts, rehearse
 from blemish.cli import FAILED, app
 from blemish.errors import BlemishError
+from blemish.runtime import Inspector
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ("README.md", "docs/tour.md", "docs/data.md", "docs/synth.md", "docs/weights.md",
-         "docs/runtimes.md")  # fmt: skip
+         "docs/runtimes.md", "docs/line.md")  # fmt: skip
 RUN = ("python", "console", "bash", "sh", "shell")
 BLOCK = re.compile(
     r"(?P<spared><!--\s*not run:(?P<reason>.*?)-->[ \t]*\n\s*)?"
@@ -94,7 +95,10 @@ def run_python(text: str, line: int, names: dict[str, Any], page: str) -> None:
 
 
 @pytest.fixture
-def workplace(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def workplace(
+    demo: Path, model: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    model.save(tmp_path / "part.blemish")
     shutil.copytree(demo, tmp_path / "parts")
     shutil.copytree(demo / "train" / "good", tmp_path / "good")
     shutil.copytree(demo / "test" / "good", tmp_path / "new")

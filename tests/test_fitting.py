@@ -20,7 +20,7 @@ from blemish.artifact import open_artifact
 from blemish.cache import cache_folder, trim
 from blemish.engines import open_engine
 from blemish.errors import ConfigError, DataError, ExportError
-from blemish.export import check_join, check_parity, join, to_onnx
+from blemish.export import check_join, check_parity, join, settle, to_onnx
 from blemish.fitting import backbone_graph, choose, find_white, fit_folder, writable
 from blemish.methods import METHODS
 from blemish.methods.base import tap_names
@@ -382,3 +382,40 @@ def test_joined_graphs_do_what_their_parts_do() -> None:
     check_join(joined, second, {"image": image}, {"tap_8": 2 * image})
     with pytest.raises(ExportError, match="must agree with its parts"):
         check_join(joined, second, {"image": image}, {"tap_8": 3 * image})
+
+
+class Padded(torch.nn.Module):
+    """As a network of any size asks for its size before it pads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = torch.nn.Conv2d(3, 2, 3), torch.nn.BatchNorm2d(2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        right = -(-image.shape[3] // 4) * 4 - image.shape[3] + 2
+        seen: torch.Tensor = self.norm(self.conv(torch.nn.functional.pad(image, (0, right, 2, 0))))
+        return seen.flatten(1).reshape(-1, seen.shape[2])
+
+
+def test_a_settled_graph_does_the_same_in_fewer_standard_steps() -> None:
+    torch.manual_seed(0)
+    axes = {"image": {0: "b", 2: "h", 3: "w"}}
+    free = to_onnx(Padded().eval(), (torch.ones(1, 3, 8, 8),), ["image"], ["map"], axes)
+    joined = join(free, exported(Twice(), "map", "out"))
+    settled = settle(joined, {"image": (1, 3, 6, 7)})
+    image = np.random.default_rng(0).normal(size=(1, 3, 6, 7)).astype(np.float32)
+    before, after = open_engine(joined), open_engine(settled)
+    (entry,) = after.inputs
+    assert (entry.name, entry.shape) == (before.inputs[0].name, (1, 3, 6, 7))
+    expected = before.run({entry.name: image})[0]
+    assert np.allclose(after.run({entry.name: image})[0], expected, atol=1e-5)
+    graph = onnx.load_from_string(settled)
+    assert {node.op_type for node in graph.graph.node} <= {
+        "Pad",
+        "Conv",
+        "Flatten",
+        "Reshape",
+        "Mul",
+    }
+    assert [opset.domain for opset in graph.opset_import] == [""]
+    assert settle(joined, {"image": (1, 3, 6, 7)}) == settled

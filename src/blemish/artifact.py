@@ -25,6 +25,7 @@ from blemish.images import write_whole
 from blemish.records import Sample
 from blemish.sensors import Sensor
 from blemish.shots import MOST, PHOTOGRAPH, Shot, Sight, read_shot
+from blemish.tiles import LARGEST, SMALLEST, Tiles
 
 FORMAT = 1
 GRAPH, MANIFEST = "graph.onnx", "manifest.json"
@@ -85,8 +86,12 @@ class Artifact:
 
     def shot_of(self, image: Path) -> Shot:
         """What sample_of finds, read. Raises ImageError."""
+        return self.read(image)[0]
+
+    def read(self, image: Path) -> tuple[Shot, tuple[bytes, ...]]:
+        """shot_of, and the bytes of the files, the photograph's first. Raises ImageError."""
         try:
-            return read_shot(self.sample_of(image))[0]
+            return read_shot(self.sample_of(image))
         except ConfigError as error:  # depth beside it, of a camera that nobody told
             raise ImageError(str(error)) from error
 
@@ -107,7 +112,7 @@ class Artifact:
         manifest = {
             "format": FORMAT,
             **self.about,
-            "frame": asdict(self.frame),
+            "frame": {name: one for name, one in asdict(self.frame).items() if one is not None},
             "calibration": asdict(self.calibration),
             **self.several(),
             "members": {GRAPH: member},
@@ -210,7 +215,8 @@ def _require(holds: bool, what: str) -> None:
 def _frame(stored: dict[str, Any]) -> Frame:
     boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
     height, width = (int(side) for side in stored.pop("size"))
-    frame = Frame(size=(height, width), boxes=boxes, **stored)
+    tiles = _tiles(stored.pop("tiles", None))
+    frame = Frame(size=(height, width), boxes=boxes, tiles=tiles, **stored)
     _require(0 < min(frame.size) <= max(frame.size) <= LARGEST_SIDE, "the frame's size")
     _require(frame.fit in ("stretch", "pad"), "the frame's fit")
     ways = ("area", "bicubic", "bilinear")
@@ -220,6 +226,16 @@ def _frame(stored: dict[str, Any]) -> Frame:
     _require(0 <= frame.top <= 1, "the frame's top")
     _require(frame.white > 0, "the frame's white")
     return frame
+
+
+def _tiles(stored: dict[str, Any] | None) -> Tiles | None:
+    if stored is None:
+        return None
+    tiles = Tiles(**stored)
+    whole = type(tiles.side) is int and type(tiles.overlap) is int
+    _require(whole and SMALLEST <= tiles.side <= LARGEST, "the side of its tiles")
+    _require(0 <= tiles.overlap <= tiles.side // 2, "the overlap of its tiles")
+    return tiles
 
 
 def _calibration(stored: dict[str, Any]) -> Calibration:

@@ -5,18 +5,32 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import blemish
-from blemish.cli_parts import FOUND, INCOMPLETE, Json, Part, Quiet, Runtime, Threads, Without, bars
+from blemish.cli_parts import (
+    FOUND,
+    INCOMPLETE,
+    Json,
+    Part,
+    Quiet,
+    Runtime,
+    Threads,
+    Without,
+    bars,
+    row,
+)
+from blemish.cli_watch import watch_folder
 from blemish.track import silent
 
 
 def inspect(
     part: Part,
-    images: Annotated[list[Path], typer.Argument(help="Images or folders.", show_default=False)],
+    images: Annotated[
+        list[Path] | None, typer.Argument(help="Images or folders.", show_default=False)
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
     ] = None,
@@ -24,7 +38,7 @@ def inspect(
     workers: Annotated[
         int,
         typer.Option(
-            min=0, metavar="N", help="Images inspected at once.  [default: one a core, at most 4]"
+            min=0, metavar="N", help="Images inspected at once; 0 is one a core, at most 4."
         ),
     ] = 0,
     runtime: Runtime = "auto",
@@ -33,13 +47,44 @@ def inspect(
     fail_on_defect: Annotated[
         bool, typer.Option("--fail-on-defect", help="Exit with 1 if there is a defect.")
     ] = False,
+    watch: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Judge each photograph once as it lands in DIR."),
+    ] = None,
+    poll: Annotated[
+        float, typer.Option(min=0.01, metavar="SECONDS", help="Of --watch: between looks.")
+    ] = 0.5,
+    patience: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="Of --watch: for what is broken, or lacks its 3D data."
+        ),
+    ] = 10,
     quiet: Quiet = False,
 ) -> None:
     """Say which images are defective, and where."""
+    if bool(images) == (watch is not None):
+        raise typer.BadParameter("must be images or folders, or --watch DIR, not both or none.")
+    if watch is not None:
+        watch_folder(
+            part,
+            watch,
+            output,
+            runtime=runtime,
+            threads=threads,
+            without=without or [],
+            workers=workers,
+            poll=poll,
+            patience=patience,
+            as_json=as_json,
+            fail_on_defect=fail_on_defect,
+            quiet=quiet,
+        )
+        return
     from blemish.pipeline import workers_for
     from blemish.scoring import inspect_all, jobs
 
-    todo = jobs(images, output)
+    todo = jobs(images or [], output)
     count = min(workers_for(workers), len(todo))
     inspector = blemish.load(part, runtime=runtime, threads=threads).one_of(count)
     track = silent if as_json and sys.stdout.isatty() else bars(quiet)
@@ -54,16 +99,3 @@ def inspect(
         raise typer.Exit(INCOMPLETE)
     if fail_on_defect and counts["defect"]:
         raise typer.Exit(FOUND)
-
-
-def row(outcome: Any) -> str:
-    """One line of inspect's table."""
-    if outcome.prediction is None:
-        return f"error    {outcome.error}"
-    p = outcome.prediction
-    largest = max((region.area_px for region in p.regions), default=0)
-    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
-    where = f"{count}, largest {largest} px" if p.regions else ""
-    less = f"without {', '.join(p.missing)}" if p.missing else ""
-    told = "  ".join(one for one in (where, less) if one)
-    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()

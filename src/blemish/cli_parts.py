@@ -100,3 +100,16 @@ def summary(path: Path, artifact: Any) -> dict[str, Any]:
         "promise": calibration.note(),
         **artifact.several(),
     }
+
+
+def row(outcome: Any) -> str:
+    """One line of inspect's table."""
+    if outcome.prediction is None:
+        return f"error    {outcome.error}"
+    p = outcome.prediction
+    largest = max((region.area_px for region in p.regions), default=0)
+    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
+    where = f"{count}, largest {largest} px" if p.regions else ""
+    less = f"without {', '.join(p.missing)}" if p.missing else ""
+    told = "  ".join(one for one in (where, less) if one)
+    return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()

@@ -259,6 +259,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
     """
     neighbour = path.parent / f".{secrets.token_hex(8)}.part"  # short: long names have a limit
     try:
+        new = [folder for folder in path.parents if not folder.exists()] if durable else []
         path.parent.mkdir(parents=True, exist_ok=True)
         with neighbour.open("xb") as file:
             file.write(data)
@@ -267,7 +268,8 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
                 os.fsync(file.fileno())
         neighbour.replace(path)
         if durable:
-            keep_names(path.parent)
+            for folder in {path.parent, *(one.parent for one in new)}:
+                keep_names(folder)
     except OSError as error:
         raise DataError(
             f"'{path}' must be writable, but the system says: {error.strerror}."

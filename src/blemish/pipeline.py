@@ -6,14 +6,14 @@ Each worker takes an image from its file to its verdict, so that one decodes whi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
 from blemish.engines import cores
-from blemish.errors import ConfigError
+from blemish.errors import BlemishError, ConfigError
 from blemish.records import Outcome
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def threads_each(workers: int) -> int:
     return 0 if workers == 1 else max(1, cores() // workers)
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """work(item) for each item, in the items' order, on several threads.
 
     At most 2 * workers + 1 items are taken before the first of them is passed on, so memory is
@@ -72,6 +72,12 @@ def failed(file: Path | None, error: Exception) -> Outcome:
             file=file,
             error=f"'{file}' must fit into memory with its map, but there is too little left. Use"
             " fewer workers, or cut the image into pieces.",
+        )
+    if not isinstance(error, BlemishError):
+        return Outcome(
+            file=file,
+            error=f"'{file}' must be an image that can be judged, but it led to"
+            f" {type(error).__name__}: {error}. Save it as PNG, and tell us.",
         )
     return Outcome(file=file, error=str(error))
 

@@ -79,32 +79,24 @@ def inspect_all(
     def work(job: Job) -> Outcome:
         start = time.perf_counter()
         try:
-            shot = inspector.artifact.shot_of(job.image)
-            return judged(inspector, job, shot.without(without), start)
+            shot = inspector.artifact.shot_of(job.image).without(without)
+            prediction = inspector.inspect_shot(shot)
         except (ImageError, MemoryError) as error:
             return failed(job.image, error)
+        spent = (time.perf_counter() - start) * 1000
+        if job.output is not None:
+            draw(inspector.artifact, job.output, shot, prediction)
+        return Outcome(file=job.image, prediction=replace(prediction, ms=spent))
 
     careful = large_ones_alone(work, lambda job: pixel_count(job.image))
     return in_order(work if workers == 1 else careful, todo, workers)
 
 
-def judged(
-    inspector: Inspector, job: Job, shot: Shot, start: float, *, durable: bool = False
-) -> Outcome:
-    """The verdict on what was read of a job since `start` (perf_counter), its pictures written.
-
-    durable: wait until the disk has them. Raises ImageError if nothing was read that the model
-    knows, DataError if pictures cannot be written.
-    """
-    prediction = inspector.inspect_shot(shot)
-    spent = (time.perf_counter() - start) * 1000
-    if job.output is not None:
-        _draw(inspector.artifact, job, shot, prediction, durable)
-    return Outcome(file=job.image, prediction=replace(prediction, ms=spent))
-
-
-def _draw(artifact: Artifact, job: Job, shot: Shot, prediction: Prediction, durable: bool) -> None:
-    output = str(job.output)
+def draw(
+    artifact: Artifact, output: Path, shot: Shot, prediction: Prediction, *, durable: bool = False
+) -> None:
+    """Writes <output>.overlay.png and <output>.map.tiff of what was seen. durable: waits until the
+    disk has them. Raises DataError if they cannot be written."""
     calibration, _ = artifact.calibration_of(shot)
     levels = (calibration.extent, calibration.seed)
     pixels = shot.pictures.get(PHOTOGRAPH)

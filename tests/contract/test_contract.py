@@ -20,8 +20,10 @@ import torch
 import blemish
 from blemish import parts
 from blemish.data import open_data
+from blemish.engines import TOLERANCE, difference, installed
 from blemish.errors import ConfigError, NotFittedError
-from blemish.fitting import backbone_graph, choose, fit_folder, inputs
+from blemish.fitting import backbone_graph, choose, fit_folder
+from blemish.heads import inputs
 from blemish.images import read_image
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json, tap_names
@@ -34,7 +36,6 @@ from blemish.settings import configure
 from blemish.track import silent
 
 SIZE = 64
-TOLERANCE = 1e-3  # of the largest value: what export.py promises between torch and the runtime
 HELD_OUT = 0.5  # at this rate some of 12 good parts are spared, and the seed chooses which
 FEW = 5  # parts up to which none is spared: a fit that spares some exports one head, not thirteen
 # What makes a fit a matter of seconds; what is promised does not depend on it.
@@ -405,7 +406,7 @@ def test_a_saved_model_scores_to_the_bit(inspector: Inspector, demo: Path, tmp_p
         )
 
 
-# 9. the runtime agrees with torch, at image and at pixel level, for odd sizes too
+# 9. runtimes agree with torch and each other, at image and at pixel level, for odd sizes too
 
 
 @pytest.fixture(scope="module")
@@ -438,6 +439,35 @@ def test_the_runtime_agrees_with_torch(
     found = inspector.inspect(pixels)
     assert np.abs(found.map - expected).max() <= TOLERANCE * np.abs(expected).max()
     assert found.score == pytest.approx(frame.score(expected), rel=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(inspector: Inspector) -> Inspector:
+    """The same model on the other runtime."""
+    if "openvino" not in installed():
+        pytest.skip("RUNTIME ABSENT: openvino; pip install 'blemish[dev]'")
+    return Inspector(inspector.artifact, runtime="openvino", threads=1)
+
+
+@pytest.mark.parametrize("size", [None, *ODD_SIZES])
+def test_runtimes_agree(
+    inspector: Inspector, elsewhere: Inspector, good: Pixels, size: tuple[int, int] | None
+) -> None:
+    pixels = noise(size, 3, np.uint8) if size else good
+    one, other = inspector.inspect(pixels), elsewhere.inspect(pixels)
+    assert (one.runtime.split()[0], other.runtime.split()[0]) == ("onnxruntime", "openvino")
+    assert difference(one.map, other.map) <= TOLERANCE
+    near = TOLERANCE * np.abs(one.map).max()
+    assert abs(one.score - other.score) <= near
+    assert one.verdict == other.verdict or abs(one.score - one.threshold) <= near
+
+
+def test_every_runtime_repeats_itself_and_may_be_shared(elsewhere: Inspector, demo: Path) -> None:
+    images = sorted((demo / "test").rglob("*.jpg"))
+    alone = [elsewhere.inspect(path).map.tobytes() for path in images]
+    with ThreadPoolExecutor(4) as pool:
+        shared = list(pool.map(elsewhere.inspect, images))
+    assert [found.map.tobytes() for found in shared] == alone
 
 
 # 10. two detectors in one process do not touch each other

@@ -150,3 +150,32 @@ def test_a_covariance_without_inverse_is_refused_and_threads_stay() -> None:
     with pytest.raises(ConfigError, match=r"must have an inverse.*Raise ridge"):
         whitening(singular, 1e-12)
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("source", [0, 50])
+def test_what_is_zero_in_a_map_is_not_kept_and_not_missed(source: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    d, k, places = 100 + source, 100, 6
+    below = torch.rand(places, k, k, generator=rng).triu()
+    maps = torch.cat([torch.rand(places, source, k, generator=rng), below], dim=1)
+    given = Places(
+        mean=torch.rand(places, 4, d, generator=rng),
+        covariance=torch.empty(0),
+        rows=1,
+        grid=(4, 6),
+        side=2,
+    )
+    net = Whitened(given, maps)
+    image = torch.rand(1, d, 4, 6, generator=rng)
+    whole = blocks(image, 2) @ maps - given.mean @ maps
+    assert torch.allclose(net.residuals(image), whole, rtol=1e-4, atol=1e-3)
+    squares = whole.square().sum(2).reshape(2, 3, 2, 2).permute(0, 2, 1, 3).reshape(4, 6)
+    assert torch.allclose(net(image), squares, rtol=1e-4)
+    pieces = [net.get_buffer(f"maps_{n}") for n in range(3)]
+    assert [piece.shape[1] for piece in pieces] == [source + 34, source + 67, source + 100]
+    assert sum(piece.numel() for piece in pieces) < 0.8 * maps.numel()
+
+
+def test_a_map_of_zeros_keeps_a_row() -> None:
+    given = Places(mean=torch.ones(1, 1, 3), covariance=torch.empty(0), rows=1, grid=(1, 1), side=1)
+    assert Whitened(given, torch.zeros(1, 3, 3))(torch.ones(1, 3, 1, 1)).item() == 0

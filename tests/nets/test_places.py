@@ -105,7 +105,7 @@ def test_attention_is_higher_where_a_part_is_odd(features: Features) -> None:
 
 
 def buffers(attention: Attention) -> list[torch.Tensor]:
-    return [attention.surprise.shift, attention.surprise.maps]
+    return [attention.surprise.shift, attention.surprise.get_buffer("maps_0")]
 
 
 def test_an_image_is_attended_by_gaussians_that_have_not_seen_it(features: Features) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from blemish.report.plots import INK, new_figure, percent, to_svg
+from blemish.report.chart import COLOURS, Axis, Chart, percent
+from blemish.report.plots import areas
 
-# Okabe and Ito's colours, told apart by the colour-blind, too
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#888888")
 BINS = ("D1", "D2", "D3", "D4")
+NAME = 20  # characters of a method's name
 Curve = tuple[Sequence[float], Sequence[float]]
 
 
@@ -17,72 +17,55 @@ def curves(by_method: Mapping[str, Curve], across: str, up: str) -> str | None:
     """SVG of rising curves of shares, as far as the longest goes; None if there are none."""
     if not by_method:
         return None
-    figure, axes = _axes(by_method)
+    limit = max(max(xs) for xs, _ in by_method.values())
+    chart = _chart(by_method, Axis(low=0.0, high=limit, label=percent, title=across), up)
     for colour, (xs, ys) in zip(_colours(by_method), by_method.values(), strict=True):
-        axes.plot(xs, ys, color=colour, linewidth=1.6)
-    axes.set_xlim(0, max(max(xs) for xs, _ in by_method.values()))
-    axes.set_ylim(0, 1.02)
-    axes.xaxis.set_major_formatter(percent)
-    axes.yaxis.set_major_formatter(percent)
-    axes.set_xlabel(across)
-    axes.set_ylabel(up)
-    return to_svg(figure)
+        chart.curve(zip(xs, ys, strict=True), colour, width=1.6)
+    return chart.svg()
 
 
 def share_by_size(by_method: Mapping[str, Any]) -> str | None:
     """SVG: AUPRO@30 of each quarter of the defects, from the smallest to the largest."""
     if not by_method:
         return None
-    figure, axes = _axes(by_method)
-    for colour, sizes in zip(_colours(by_method), by_method.values(), strict=True):
-        points = [(i, sizes["disjoint"][name]["aupro_30"]) for i, name in enumerate(BINS)]
-        known = [point for point in points if point[1] is not None]
-        axes.plot(*zip(*known, strict=True), "o-", color=colour, linewidth=1.6, markersize=5)
     low, middle, high = next(iter(by_method.values()))["edges_px"]
     labels = [f"≤ {low:.0f}", f"≤ {middle:.0f}", f"≤ {high:.0f}", f"> {high:.0f}"]
-    axes.set_xticks(range(4), labels)
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(percent)
-    axes.set_xlabel("area of the defect, pixels")
-    axes.set_ylabel("AUPRO@30")
-    return to_svg(figure)
+    ticks = tuple(enumerate(labels))
+    x = Axis(low=-0.3, high=3.3, ticks=ticks, title="area of the defect, pixels")
+    chart = _chart(by_method, x, "AUPRO@30")
+    for colour, sizes in zip(_colours(by_method), by_method.values(), strict=True):
+        points = [(i, sizes["disjoint"][name]["aupro_30"]) for i, name in enumerate(BINS)]
+        chart.curve([point for point in points if point[1] is not None], colour, dots=True)
+    return chart.svg()
 
 
 def by_area(by_method: Mapping[str, Any]) -> str | None:
     """SVG: share of defects found at 1 % false alarms over their area."""
     if not by_method:
         return None
-    figure, axes = _axes(by_method)
+    found = [point for detection in by_method.values() for point in detection["curve"]]
+    x = areas([point["smallest"] for point in found], [point["largest"] for point in found])
+    chart = _chart(by_method, x, "defects found")
     for colour, detection in zip(_colours(by_method), by_method.values(), strict=True):
         curve = detection["curve"]
         xs = [(point["smallest"] * point["largest"]) ** 0.5 for point in curve]
         ys = [point["found"] / point["count"] for point in curve]
-        axes.plot(xs, ys, "o-", color=colour, linewidth=1.6, markersize=4)
-    axes.axhline(0.9, color=INK, linewidth=0.8, linestyle=":")
-    axes.set_xscale("log")
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(percent)
-    axes.set_xlabel("area of the defect, pixels")
-    axes.set_ylabel("defects found")
-    return to_svg(figure)
+        chart.curve(zip(xs, ys, strict=True), colour, dots=True, width=1.6)
+    chart.across(0.9)
+    return chart.svg()
 
 
-def _axes(by_method: Mapping[str, Any]) -> tuple[Any, Any]:
-    """A figure with the methods named above its axes."""
+def _chart(by_method: Mapping[str, Any], x: Axis, up: str) -> Chart:
+    """A chart of shares with the methods named above it."""
     rows = -(-len(by_method) // 2)
-    figure = new_figure(3.9, 3.3 + 0.2 * rows)
-    height = figure.get_figheight()
-    axes = figure.add_axes((0.2, 0.55 / height, 0.73, 2.65 / height))
+    y = Axis(low=0.0, high=1.02, label=percent, title=up)
+    top = 10 + 20 * rows
+    chart = Chart(x, y, width=375, height=298 + top, room=(64, top, 16, 52))
     for number, (colour, name) in enumerate(zip(_colours(by_method), by_method, strict=True)):
-        x, y = 0.5 * (number % 2), 1.04 + 0.075 * (number // 2)
-        shown = name if len(name) <= 20 else name[:19] + "…"
-        axes.text(
-            x, y, f"● {shown}", color=colour, fontsize=9, transform=axes.transAxes,
-            parse_math=False,
-        )  # fmt: skip
-    axes.grid(color=INK, alpha=0.12, linewidth=0.6)
-    axes.spines[["right", "top"]].set_visible(False)
-    return figure, axes
+        shown = name if len(name) <= NAME else name[: NAME - 1] + "…"
+        place = (64 + 150 * (number % 2), 14 + 20 * (number // 2))
+        chart.word(place, f"● {shown}", colour=colour)
+    return chart
 
 
 def _colours(names: Mapping[str, Any]) -> list[str]:

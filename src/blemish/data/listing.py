@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,6 +29,8 @@ _RGB, _BESIDE_RGB = "rgb", ("xyz", "disparity", "depth", "gt")
 LIGHT = 4
 _NUMBERED, _PART = re.compile(r"(\d+)_\w+\.\w+"), (f"image_{LIGHT}.png", "depth.png")
 
+
+Skip = Callable[[DataError], object]
 
 # Files that the reader at work shall take for no photographs; absolute paths.
 _ASIDE: ContextVar[frozenset[str]] = ContextVar("aside", default=frozenset())
@@ -63,17 +65,20 @@ def list_images(path: str | os.PathLike[str]) -> list[Path]:
     return photographs
 
 
-def photographs_below(folder: Path) -> list[Path]:
+def photographs_below(folder: Path, skip: Skip | None = None) -> list[Path]:
     """Images in a folder and in all its sub-folders, sorted by path, less those that data sets keep
     beside photographs: masks in ground_truth; where a folder has photographs in rgb beside xyz,
     disparity, depth or gt, all that is not in rgb; of Eyecandies' parts all but one photograph.
 
-    A folder of these that was asked for by its own name is given as it is.
+    A folder of these that was asked for by its own name is given as it is. skip: is told of folders
+    that cannot be read, and the others are listed.
 
     Raises:
-        DataError: a folder cannot be read.
+        DataError: a folder cannot be read, and there is no skip.
     """
-    images = [one for one in images_below(folder) if _MASKS not in one.relative_to(folder).parts]
+    images = [
+        one for one in images_below(folder, skip) if _MASKS not in one.relative_to(folder).parts
+    ]
     return _without_other_lights(_without_siblings_of_rgb(images, folder))
 
 
@@ -172,13 +177,24 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: file.parts)
 
 
-def images_below(folder: Path) -> list[Path]:
-    """Images in a folder and in all its sub-folders, sorted by path.
+def images_below(folder: Path, skip: Skip | None = None) -> list[Path]:
+    """Images in a folder and in all its sub-folders, sorted by path. skip: as photographs_below's.
 
     Raises:
-        DataError: a folder cannot be read.
+        DataError: a folder cannot be read, and there is no skip.
     """
-    found = [image for part in _tree(folder) for image in _images(part, folder)]
+    found: list[Path] = []
+    waiting = [folder]
+    while waiting:
+        part = waiting.pop()
+        try:
+            inside = folders_in(part)
+            found += _images(part, folder)
+            waiting += inside
+        except DataError as error:
+            if skip is None:
+                raise
+            skip(error)
     return sorted(found, key=lambda image: image.parts)
 
 

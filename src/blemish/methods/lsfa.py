@@ -8,7 +8,7 @@ code. Which function is which equation, and what differs: docs/methods/lsfa.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -98,6 +98,7 @@ class LsfaConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.tile == 0, "tile", "0: lsfa looks at whole photographs", self.tile)
         for name in ("steps", "patience", "ridge", "agree", "alike", "compact", "whole", "cap"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         for name in ("grid", "batch", "check", "heads", "joint", "queue", "images"):
@@ -116,11 +117,8 @@ class LsfaConfig(Config):
     def frame(self) -> Frame:
         # Released code: bicubic, which for its ViT is Pillow's.
         pillow = self.backbone.startswith("vit_")
-        return Frame(
-            size=(self.size, self.size),
-            interpolation="bicubic" if pillow else "area",
-            boxes=self.boxes,
-        )
+        way: Literal["area", "bicubic"] = "bicubic" if pillow else "area"
+        return replace(super().frame(), interpolation=way, boxes=self.boxes)
 
     def sight(self, samples: Sequence[Sample]) -> Sight | None:
         """All modalities that every sample came with; None if that is photographs alone."""

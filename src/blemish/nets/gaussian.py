@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from blemish.errors import ConfigError, DataError
 
+COLUMNS = 40  # at most, of a piece of a map; fewer save more numbers, but take more steps
 LEAST = 0.05  # added to a mean square whose usual value is 1, so that its logarithm has an end
 
 
@@ -127,30 +128,53 @@ def factorising() -> Iterator[None]:
 class Whitened(nn.Module):
     """Squared length of each position's features after its place's linear map.
 
-    maps: (P, D, K). (1, D, h, w) → (h, w).
+    maps: (P, D, K); width: K. (1, D, h, w) → (h, w).
+
+    A score takes as long as its maps take to come from memory. Those of a Cholesky factor are
+    triangular, so they are kept in pieces of COLUMNS columns, each down to its last row that is not
+    all zeros: five eighths of the numbers, and the same sums.
     """
 
     shift: Tensor
-    maps: Tensor
 
     def __init__(self, places: Places, maps: Tensor) -> None:
         super().__init__()
-        self.grid, self.side = places.grid, places.side
-        self.register_buffer("maps", maps)
+        self.grid, self.side, self.width = places.grid, places.side, maps.shape[2]
+        pieces = maps.tensor_split(-(-self.width // COLUMNS), dim=2)
+        self.heights = tuple(_rows_in_use(piece) for piece in pieces)
+        for number, (piece, height) in enumerate(zip(pieces, self.heights, strict=True)):
+            self.register_buffer(f"maps_{number}", piece[:, :height].contiguous())
         self.register_buffer("shift", places.mean @ maps)  # (P, S, K)
 
     def residuals(self, features: Tensor) -> Tensor:
         """(1, D, h, w) → (P, S, K): each position's features after its map."""
+        return torch.cat(self._pieces(features), dim=2)
+
+    def _pieces(self, features: Tensor) -> list[Tensor]:  # (P, S, columns) each
         h, w, side = *self.grid, self.side
         # What `blocks` does, in two turns that the runtime copies row by row.
         rows = features.flatten(2).transpose(1, 2).reshape(h // side, side, w // side, -1)
         rows = rows.transpose(1, 2).reshape(h // side * (w // side), side * side, -1)
-        return rows @ self.maps - self.shift
+        made, start = [], 0
+        for number, height in enumerate(self.heights):
+            maps = self.get_buffer(f"maps_{number}")
+            seen = rows if height == rows.shape[2] else rows[:, :, :height]
+            shift = self.shift[:, :, start : start + maps.shape[2]]
+            made.append(seen @ maps - shift)
+            start += maps.shape[2]
+        return made
 
     def forward(self, features: Tensor) -> Tensor:
         h, w, side = *self.grid, self.side
-        cells = self.residuals(features).square().sum(2).reshape(h // side, w // side, side, side)
+        squares = [piece.square().sum(2) for piece in self._pieces(features)]
+        cells = torch.stack(squares).sum(0).reshape(h // side, w // side, side, side)
         return cells.permute(0, 2, 1, 3).reshape(h, w)
+
+
+def _rows_in_use(maps: Tensor) -> int:
+    """How many rows there are down to the last one that is not zero at every place, at least 1."""
+    used = maps.abs().amax(dim=(0, 2)).nonzero()
+    return int(used[-1]) + 1 if len(used) else 1
 
 
 class Surprise(Whitened):
