@@ -22,8 +22,8 @@ from blemish.artifact import Artifact, open_artifact
 from blemish.engines import open_engine
 from blemish.equalise import equalised
 from blemish.errors import ConfigError, DataError, ExportError
-from blemish.int8 import Agreement, backbone_and_head, good_parts, in_eight_bits, pictures, spearman
 from blemish.images import read_image
+from blemish.int8 import Agreement, backbone_and_head, good_parts, in_eight_bits, pictures, spearman
 from blemish.quantise import Quantiser, channel_ranges, features, least_squares, searched
 from blemish.runtime import Inspector
 
@@ -272,9 +272,10 @@ def test_equalising_changes_nothing_but_a_scale(bend: str | None, pads: int) -> 
     exact = net(bend, pads)
     even = equalised(exact, channel_ranges(exact, IMAGES))
     assert back_again(even, exact) < 1e-3
-    before, after = (channel_ranges(one, IMAGES)["a"] for one in (exact, even))
-    assert (before[1] - before[0]).max() > 100 * (before[1] - before[0]).min()
-    assert (after[1] - after[0]).max() < 3 * (after[1] - after[0]).min()
+    spread = [np.abs(channel_ranges(one, IMAGES)["a/bent" if bend else "a"]).max(0)
+              for one in (exact, even)]  # fmt: skip
+    assert spread[0].max() > 100 * spread[0].min()
+    assert spread[1].max() < 1.01 * spread[1].min()
 
 
 def back_again(even: onnx.ModelProto, exact: onnx.ModelProto) -> float:
@@ -317,7 +318,7 @@ def test_eight_bits_need_equal_channels(model: Inspector, demo: Path) -> None:
         made = features(quantiser.form(quantiser.convolutions[:3]), images)
         pairs = zip(made, quantiser.exact, strict=True)
         errors.append(np.mean([np.square(a[0] - b[0]).mean() for a, b in pairs]))
-    assert errors[0] * 4 < errors[1]
+    assert errors[0] * 1.3 < errors[1]
 
 
 def test_the_search_stops_as_soon_as_it_agrees() -> None:

@@ -67,6 +67,16 @@ def describe(artifact: Artifact, grid: Sequence[int]) -> dict[str, Any]:
             "fit": frame.fit,
             "padding": _FITS[frame.fit],
         },
+        "tiles": None
+        if frame.tiles is None
+        else {
+            "side_px": frame.tiles.side,
+            "overlap_px": frame.tiles.overlap,
+            "rule": "the image is cut into square windows of side_px, as few as share at least"
+            " overlap_px and cover it, evenly spread; each window is resized and enlarged as if it"
+            " were the image. Of what two windows share the outer thirds are each one's alone; over"
+            " the middle third one fades into the other by squares of cosine and sine.",
+        },
         "output": {"name": MAP, "shape": list(grid), "type": "float32", "higher": "odder"},
         "map": {
             "rule": "enlarge the output to the image's own size, bilinear, centres of pixels on"
@@ -106,6 +116,7 @@ def words(told: dict[str, Any]) -> dict[str, str]:
         "blemish.size": " ".join(map(str, told["resize"]["size"])),
         "blemish.interpolation": told["resize"]["interpolation"],
         "blemish.fit": told["resize"]["fit"],
+        "blemish.tiles": "{side_px} {overlap_px}".format(**told["tiles"]) if told["tiles"] else "",
         "blemish.white": f"{told['input']['white']['8 bit']} {told['input']['white']['16 bit']}",
         "blemish.boxes": " ".join(boxes),
         "blemish.top": repr(told["score"]["top"]),

@@ -23,6 +23,7 @@ from blemish.calibrate import EXTENT_RATE, Calibration, Calibrator
 from blemish.data import open_data
 from blemish.engines import open_engine
 from blemish.errors import ConfigError, DataError, ExportError, ImageError
+from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes, read_image
 from blemish.metrics.ranking import auroc
 from blemish.quantise import Quantiser, searched, whole_graph
@@ -37,6 +38,7 @@ RANGES, TRIALS = (
     16,
 )  # good parts that ranges and corrections come from; that the search looks at
 FEWEST = 4  # good parts at all
+WINDOWS = 2  # of a photograph in tiles
 RANK, DROP = 0.99, 0.005  # least agreement of maps; most image AUROC that may be lost
 TURN, SHIFT = 0.5, 0.005  # degrees, share of a side
 KEPT = 4096  # pixels of a map that are ranked, about
@@ -129,13 +131,17 @@ def good_parts(
 def _quantised(
     artifact: Artifact, seen: Sequence[Path], symmetric: bool, seed: int, track: Track
 ) -> tuple[Artifact, dict[str, Any]]:
-    shown = artifact.frame.to_model
+    rng = np.random.default_rng(seed)
     backbone, head = backbone_and_head(artifact)
-    images = [shown(read_image(path)) for path in seen[:RANGES]]
+    images = [one for path in seen[:RANGES] for one in shown(artifact.frame, read_image(path), rng)]
     quantiser = Quantiser(backbone, images, symmetric=symmetric)
     rest = seen[RANGES:] if len(seen) >= RANGES + FEWEST else seen
     rehearsal = prepare(rest[:TRIALS], seed=seed, track=track)
-    trials = [shown(picture) for picture, _ in pictures(rehearsal, 1, moved=True)]
+    trials = [
+        one
+        for picture, _ in pictures(rehearsal, 1, moved=True)
+        for one in shown(artifact.frame, picture, rng)
+    ]
     exact = _grids(artifact.graph, trials)
 
     def agree(form: ModelProto) -> float:
@@ -148,6 +154,15 @@ def _quantised(
         "symmetric": symmetric,
     }
     return replace(artifact, graph=whole_graph(found.model, head)), about
+
+
+def shown(frame: Frame, pixels: Pixels, rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:
+    """What the graph is given of a photograph; of one in windows, WINDOWS of them at most."""
+    if frame.tiles is None:
+        return [frame.to_model(pixels)]
+    corners = frame.tiles.corners((pixels.shape[0], pixels.shape[1]))
+    chosen = rng.permutation(len(corners))[:WINDOWS].tolist()
+    return [frame.to_model(frame.tiles.cut(pixels, corners[place])) for place in chosen]
 
 
 def backbone_and_head(artifact: Artifact) -> tuple[ModelProto, ModelProto]:
@@ -192,7 +207,8 @@ def nudged(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     little of that, and an order of equals says nothing; a part that lies a little differently is
     like one that it has not seen."""
     height, width = pixels.shape[:2]
-    turn = cv2.getRotationMatrix2D((width / 2, height / 2), rng.uniform(-TURN, TURN), 1)
+    middle, angle = (width / 2, height / 2), rng.uniform(-TURN, TURN)
+    turn = np.asarray(cv2.getRotationMatrix2D(middle, angle, 1), np.float64)
     turn[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
     moved = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved).reshape(pixels.shape)
@@ -278,19 +294,19 @@ def carried(
 ) -> Calibration:
     """A calibration on another model's scale: by the straight line that fits its scores of the
     same pictures best, and so for peaks and pixels."""
-    said = [
-        [(score, float(map.max()), float(np.quantile(map, 1 - EXTENT_RATE))) for map, score in both]
-        for both in (
-            (exact.score(picture), quick.score(picture)) for picture, _ in pictures(rehearsal, 1, moved=True)
-        )
-    ]
-    before, after = np.array(said).swapaxes(0, 1)  # (pictures, 3) each
+    shown = [picture for picture, _ in pictures(rehearsal, 1, moved=True)]
+    said = [[_levels(*model.score(picture)) for model in (exact, quick)] for picture in shown]
+    before, after = np.array(said, np.float64).swapaxes(0, 1)  # (pictures, 3) each
     return replace(
         old,
         scores=tuple(sorted(_on_line(before[:, 0], after[:, 0], old.scores))),
         peaks=tuple(sorted(_on_line(before[:, 1], after[:, 1], old.peaks))),
         extent=_on_line(before[:, 2], after[:, 2], [old.extent])[0],
     )
+
+
+def _levels(map: Map, score: float) -> tuple[float, float, float]:
+    return score, float(map.max()), float(np.quantile(map, 1 - EXTENT_RATE))
 
 
 def _on_line(

@@ -19,40 +19,46 @@ from blemish.errors import ExportError
 Numbers = dict[str, npt.NDArray[Any]]  # a graph's constants by name
 
 
-def fixed(graph: bytes, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
-    """The same graph for inputs of these shapes alone: what only depends on sizes is folded into
-    constants, padding into convolutions. ONNX's own operators alone.
+def settled(graph: bytes, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """The same graph for inputs of these shapes alone: what follows from the sizes is worked out
+    once, constants are folded, steps that do nothing are gone.
 
-    Raises ExportError if operators of another kind are in it.
+    All of it in standard ONNX: what ONNX Runtime does for the machine at hand is left to the
+    machine that the graph will run on.
     """
     model = onnx.load_from_string(graph)
     for entry in model.graph.input:
         sides = entry.type.tensor_type.shape.dim
         for side, length in zip(sides, shapes[entry.name], strict=True):
-            side.dim_value = length
-    model = _folded(model)
+            side.dim_value = length  # in place of a name
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    # pairs that say how a number is rounded are not to be folded away
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "graph.onnx"
+        options.optimized_model_filepath = str(path)
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(path)
+    used = {node.domain for node in model.graph.node}
+    # the runtime names all that it knows, some of it twice
+    kept = {one.domain: one.version for one in model.opset_import if one.domain in used}
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(name, of) for name, of in kept.items())
+    return model
+
+
+def fixed(graph: bytes, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """Like settled, with all sizes told. Raises ExportError if operators are in it that are not
+    ONNX's own."""
+    model = settled(graph, shapes)
     if odd := sorted({node.domain for node in model.graph.node} - {"", "ai.onnx"}):
         raise ExportError(
             f"a graph must consist of ONNX's own operators to be exported, but has some of {odd}."
             " Export the model as blemish fit wrote it."
         )
-    opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
-    del model.opset_import[:]  # the runtime adds all domains that it knows
-    model.opset_import.append(helper.make_opsetid("", opset))
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
-
-
-def _folded(model: ModelProto) -> ModelProto:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    # its own switch: a pair that says how a number is rounded is not to be folded away
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    with tempfile.TemporaryDirectory(prefix="blemish-") as folder:
-        file = Path(folder) / "folded.onnx"
-        options.optimized_model_filepath = str(file)
-        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(file)
 
 
 def cut(model: ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> ModelProto:
