@@ -613,7 +613,9 @@ def test_a_model_may_be_fitted_on_another_runtime(run: Run, demo: Path, tmp_path
     part = tmp_path / "part.blemish"
     words = ("fit", demo / "train" / "good", "-o", part, "--size", "64", "--false-alarms", "50%")
     assert run(*words, "--runtime", "openvino").code == 0
-    assert re.search(r"^fitted with: +openvino 20", run("info", part).out, re.M)
+    told = run("info", part).out
+    assert re.search(r"^fitted with: +openvino 20", told, re.M)
+    assert re.search(r"^runtimes here: +onnxruntime [\d.]+, openvino 20", told, re.M)
     assert run("info", part, "--json").lines()[0]["runtime"].startswith("openvino 20")
 
 

@@ -128,13 +128,15 @@ def evaluate(
 def info(part: Part, as_json: Json = False) -> None:
     """Say what a model is, where it came from and what its threshold promises."""
     from blemish.artifact import open_artifact
+    from blemish.engines import installed
     from blemish.report.text import about, rehearsal_table
 
     artifact = open_artifact(part)
     if as_json:
         print(json.dumps(summary(part, artifact)))
         return
-    for name, value in about(artifact).items():
+    here = ", ".join(f"{name} {version}" for name, version in installed().items())
+    for name, value in (about(artifact) | {"runtimes here": here}).items():
         print(f"{name + ':':<16}{value}")
     if "rehearsal" in artifact.about:
         print(f"\n{rehearsal_table(artifact.about['rehearsal'])}")
