@@ -275,7 +275,7 @@ def test_equalising_changes_nothing_but_a_scale(bend: str | None, pads: int) -> 
     spread = [np.abs(channel_ranges(one, IMAGES)["a/bent" if bend else "a"]).max(0)
               for one in (exact, even)]  # fmt: skip
     assert spread[0].max() > 100 * spread[0].min()
-    assert spread[1].max() < 1.01 * spread[1].min()
+    assert spread[1].max() < 3 * spread[1].min()
 
 
 def back_again(even: onnx.ModelProto, exact: onnx.ModelProto) -> float:
