@@ -13,6 +13,7 @@ from typing import Any
 
 from blemish.artifact import Artifact
 from blemish.errors import ConfigError
+from blemish.tiles import Tiles
 
 NAME = "description.json"
 FORMAT = 1
@@ -67,16 +68,7 @@ def describe(artifact: Artifact, grid: Sequence[int]) -> dict[str, Any]:
             "fit": frame.fit,
             "padding": _FITS[frame.fit],
         },
-        "tiles": None
-        if frame.tiles is None
-        else {
-            "side_px": frame.tiles.side,
-            "overlap_px": frame.tiles.overlap,
-            "rule": "the image is cut into square windows of side_px, as few as share at least"
-            " overlap_px and cover it, evenly spread; each window is resized and enlarged as if it"
-            " were the image. Of what two windows share the outer thirds are each one's alone; over"
-            " the middle third one fades into the other by squares of cosine and sine.",
-        },
+        "tiles": _tiles(frame.tiles),
         "output": {"name": MAP, "shape": list(grid), "type": "float32", "higher": "odder"},
         "map": {
             "rule": "enlarge the output to the image's own size, bilinear, centres of pixels on"
@@ -105,6 +97,19 @@ def describe(artifact: Artifact, grid: Sequence[int]) -> dict[str, Any]:
             " the map is at least half-way from level to its highest pixel.",
         },
         "weights": artifact.about.get("weights", []),
+    }
+
+
+def _tiles(tiles: Tiles | None) -> dict[str, Any] | None:
+    if tiles is None:
+        return None
+    return {
+        "side_px": tiles.side,
+        "overlap_px": tiles.overlap,
+        "rule": "the image is cut into square windows of side_px, as few as share at least"
+        " overlap_px and cover it, evenly spread; each window is resized and enlarged as if it were"
+        " the image. Of what two windows share the outer thirds are each one's alone; over the"
+        " middle third one fades into the other by squares of cosine and sine.",
     }
 
 
