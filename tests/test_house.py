@@ -45,7 +45,9 @@ LIGHT_ROOMS = (
     "blemish.nets.fetch", "blemish.nets.bundle",
     "blemish.pipeline", "blemish.watch", "blemish.arrivals", "blemish.journal", "blemish.cli_watch",
     "blemish.scoring", "blemish.shots", "blemish.descriptors", "blemish.groups", "blemish.images",
-    "blemish.records", "blemish.errors", "blemish.track", "blemish.engines", "blemish.fastest",
+    "blemish.records", "blemish.errors", "blemish.track",
+    "blemish.cli_export", "blemish.description", "blemish.agreement", "blemish.verify",
+    "blemish.engines", "blemish.fastest",
 )  # fmt: skip
 
 

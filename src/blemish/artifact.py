@@ -296,10 +296,13 @@ def _sight(stored: dict[str, Any]) -> Sight:
 
 def _about(manifest: dict[str, Any]) -> dict[str, Any]:
     about = {key: value for key, value in manifest.items() if key not in ("format", "members")}
-    for key in ("config", "backbone", "data", "versions", "rehearsal"):
+    for key in ("config", "backbone", "data", "versions", "rehearsal", "int8"):
         _require(isinstance(about.get(key, {}), dict), key)
     weights = about.get("weights", [])
     _require(isinstance(weights, list) and all(isinstance(one, dict) for one in weights), "weights")
-    seen = about.get("data", {}).get("sha256", [])
-    _require(isinstance(seen, list) and all(isinstance(one, str) for one in seen), "data's sha256")
+    for key in ("sha256", "spared"):
+        seen = about.get("data", {}).get(key, [])
+        _require(
+            isinstance(seen, list) and all(isinstance(one, str) for one in seen), f"data's {key}"
+        )
     return about
