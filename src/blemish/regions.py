@@ -21,14 +21,18 @@ def region_mask(map: Map, seed: float, extent: float) -> Mask:
     """
     seed = min(seed, float(np.nextafter(map.max(), np.float32(-np.inf))))
     level = min(extent, seed)
-    count, found = cv2.connectedComponents((map > level).astype(np.uint8), connectivity=8)
-    labels = np.asarray(found, np.int32)
+    above = map > level
+    count, found = cv2.connectedComponents(above.view(np.uint8), connectivity=8)
+    # Most of a map lies below: only what is above is looked at again.
+    inside = np.flatnonzero(above)
+    values, labels = map.ravel()[inside], np.asarray(found, np.int32).ravel()[inside]
+    starts = np.flatnonzero(np.diff(labels, prepend=0))  # of runs: maximum.at is slow by the pixel
     peaks = np.full(count, -np.inf, np.float32)
-    inside = labels > 0
-    np.maximum.at(peaks, labels[inside], map[inside])
+    np.maximum.at(peaks, labels[starts], np.maximum.reduceat(values, starts))
     half = np.where(peaks > seed, (level + peaks) / 2, np.inf).astype(np.float32)
-    half[0] = np.inf
-    return np.asarray(map >= half[labels])
+    mask = np.zeros(map.shape, np.bool_)
+    mask.ravel()[inside[values >= half[labels]]] = True
+    return mask
 
 
 def regions(map: Map, seed: float, extent: float) -> tuple[Region, ...]:
