@@ -5,9 +5,10 @@ from __future__ import annotations
 import accuracy
 import rehearsal
 import speed
+import throughput
 
 import synth
 
 if __name__ == "__main__":
-    for table in (speed, synth, rehearsal, accuracy):
+    for table in (speed, throughput, synth, rehearsal, accuracy):
         table.main()

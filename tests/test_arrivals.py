@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from blemish import arrivals as room
 from blemish.arrivals import Arrival, Arrivals, stamp_of
 from blemish.artifact import Artifact
 from blemish.images import write_png
@@ -100,6 +101,24 @@ def test_the_oldest_go_first(looking: Callable[..., Arrivals], tmp_path: Path) -
         os.utime(picture(tmp_path / "in" / f"{name}.png"), ns=(0, 10**18 + second))
     arrivals.look({})
     assert names(arrivals.look({})) == ["c.png", "b.png", "b2.png", "a.png"]
+
+
+def test_a_look_takes_no_more_than_it_must(
+    looking: Callable[..., Arrivals], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that between judging many it is seen what else has come, and gone."""
+    monkeypatch.setattr(room, "MOST", 3)
+    arrivals, done, found = looking(), dict[str, Done](), list[str]()
+    for number in range(8):
+        os.utime(picture(tmp_path / "in" / f"{number}.png"), (0, 100 - number))
+    for _ in range(6):
+        ready = arrivals.look(done)
+        assert len(ready) <= 3
+        for one in ready:
+            arrivals.settle(one.name)
+        found += names(ready)
+        done |= judged(ready)
+    assert found == [f"{number}.png" for number in range(7, -1, -1)]
 
 
 def test_only_photographs_land(looking: Callable[..., Arrivals], tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from blemish.images import read_map
 from blemish.runtime import Inspector
 from blemish.scoring import jobs
 
-VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "demo")
+VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "export", "verify", "demo")
 SMALL = ("--size", "64")
 LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms", "runtime"}
 FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",
@@ -613,7 +613,9 @@ def test_a_model_may_be_fitted_on_another_runtime(run: Run, demo: Path, tmp_path
     part = tmp_path / "part.blemish"
     words = ("fit", demo / "train" / "good", "-o", part, "--size", "64", "--false-alarms", "50%")
     assert run(*words, "--runtime", "openvino").code == 0
-    assert re.search(r"^fitted with: +openvino 20", run("info", part).out, re.M)
+    told = run("info", part).out
+    assert re.search(r"^fitted with: +openvino 20", told, re.M)
+    assert re.search(r"^runtimes here: +onnxruntime [\d.]+, openvino 20", told, re.M)
     assert run("info", part, "--json").lines()[0]["runtime"].startswith("openvino 20")
 
 

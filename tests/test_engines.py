@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from typing import Any
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from blemish import engines
 from blemish.engines import (
     DEVICES,
     TITLES,
@@ -155,6 +155,44 @@ def test_openvino_computes_in_float32() -> None:
     told = engine._compiled.get_property
     assert "float32" in str(told("INFERENCE_PRECISION_HINT"))
     assert (told("NUM_STREAMS"), told("INFERENCE_NUM_THREADS")) == (cores(), cores())
+    assert not told("ENABLE_CPU_PINNING")  # of two processes, both would sit on the first core
+
+
+def test_runtimes_ask_no_network_and_import_no_torch() -> None:
+    code = (
+        "import sys; asked = []\n"
+        "sys.addaudithook(lambda event, _: asked.append(event) if event in"
+        " ('socket.connect', 'socket.getaddrinfo', 'socket.sendto') else None)\n"
+        "import numpy\n"
+        "from blemish.engines import open_engine\n"
+        f"graph, image = {brightness()!r}, numpy.zeros((1, 3, *{SIZE}), numpy.float32)\n"
+        f"for name in {list(TITLES)}:\n"
+        "    open_engine(graph, name).run({'image': image})\n"
+        "print(asked, sorted({'torch', 'onnx', 'timm'} & set(sys.modules)))\n"
+    )
+    assert clean(code) == "[] []\n"
+
+
+def test_one_runtime_alone_starts_soon() -> None:
+    """What only a choice needs takes a tenth of the time to the first verdict."""
+    code = (
+        "import sys; sys.modules['openvino'] = None\n"
+        "from blemish.fastest import open_chosen\n"
+        f"print(open_chosen({brightness()!r}, dict)[1].how)\n"
+        "print('importlib.metadata' in sys.modules)\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("BLEMISH_RUNTIME")
+        assert clean(code) == "the only one installed\nFalse\n"
+
+
+def clean(code: str) -> str:
+    """What a process of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 # ---------------------------------------------------------------- what they refuse
@@ -307,13 +345,10 @@ def test_a_runtime_that_is_not_installed_is_refused(runtime: str) -> None:
         "except ConfigError as error:\n"
         "    print(error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"runtime '{runtime}' must be installed, but " in done.stdout
-    assert f"Here are: {other} ({TITLES[other]} {installed()[other]}). " in done.stdout
-    assert done.stdout.endswith(f"{DEVICES[runtime].how}\n")
+    said = clean(code)
+    assert f"runtime '{runtime}' must be installed, but " in said
+    assert f"Here are: {other} ({TITLES[other]} {installed()[other]}). " in said
+    assert said.endswith(f"{DEVICES[runtime].how}\n")
 
 
 def test_other_packages_of_onnx_runtime_tell_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,10 +356,10 @@ def test_other_packages_of_onnx_runtime_tell_their_version(monkeypatch: pytest.M
 
     def version(package: str) -> str:
         if package not in there:
-            raise engines.PackageNotFoundError(package)
+            raise metadata.PackageNotFoundError(package)
         return there[package]
 
-    monkeypatch.setattr(engines, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     assert installed() == {"onnxruntime": "1.2.3", "openvino": "of unknown version"}
 
 

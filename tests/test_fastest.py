@@ -60,6 +60,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in fresh.items():
         monkeypatch.setattr(Fake, name, value)
     monkeypatch.setattr(room, "open_engine", Fake)
+    monkeypatch.setattr(room, "here", lambda: tuple(BOTH))
     monkeypatch.setattr(room, "installed", lambda: dict.fromkeys(BOTH, "1"))
 
 
@@ -162,7 +163,7 @@ def test_unknown_names_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", BOTH)
 def test_the_only_one_is_not_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "installed", lambda: {name: "1"})
+    monkeypatch.setattr(room, "here", lambda: (name,))
     assert choose() == Runtime(name, "1", "the only one installed")
     assert (Fake.opened, Clock.now) == ([name], 0.0)
 

@@ -12,9 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
+from blemish import images
 from blemish.errors import DataError, ImageError
 from blemish.images import (
+    read_image,
     read_map,
     write_map,
     write_whole,
@@ -35,6 +38,34 @@ def test_maps_come_back_to_the_bit(tmp_path: Path) -> None:
     write_map(path, map[::2, ::-1])  # not contiguous
     assert np.array_equal(read_map(path), map[::2, ::-1])
     assert [entry.name for entry in path.parent.iterdir()] == ["x.map.tiff"]
+
+
+@pytest.mark.parametrize("strip", [1, 100, 4000, 2**23])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (300, 401), (1000, 3)])
+def test_maps_in_strips_are_read_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strip: int, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(images, "STRIP", strip)
+    map, path = RNG.standard_normal(size).astype(np.float32), tmp_path / "x.tiff"
+    write_map(path, map)
+    assert np.array_equal(read_map(path), map)
+    assert np.array_equal(tifffile.imread(path), map)
+    assert np.array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), map)
+    with tifffile.TiffFile(path) as opened:
+        assert len(opened.pages[0].dataoffsets) == -(-size[0] // max(1, strip // (4 * size[1])))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.tiff"]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_pictures_are_taken_over_band_by_band(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    picture = Image.fromarray(RNG.integers(0, 256, (37, 53, 3), np.uint8)).convert(mode)
+    picture.save(tmp_path / "x.png")
+    for strip in (1, 53, 200, 2**23):
+        monkeypatch.setattr(images, "STRIP", strip)
+        pixels = read_image(tmp_path / "x.png")
+        assert np.array_equal(pixels.squeeze(), np.asarray(picture))
 
 
 def test_maps_of_other_tools(tmp_path: Path) -> None:

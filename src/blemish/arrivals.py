@@ -21,6 +21,8 @@ from blemish.records import Sample
 from blemish.scans import scan_files
 from blemish.shots import PHOTOGRAPH, POINTS
 
+MOST = 1000  # photographs of a look; the next ones wait for the next
+
 
 class Stamp(NamedTuple):
     """A file's state as far as one can tell without reading it: bytes, nanoseconds. changed: tells
@@ -78,7 +80,7 @@ class Arrivals:
         are filled in."""
         now, ready = self._clock(), []
         fresh = self._fresh(done)
-        for name, (image, stamp) in fresh.items():
+        for name, (image, stamp) in sorted(fresh.items(), key=_age)[:MOST]:
             sample = self._sample(image)
             marks = (stamp, *(stamp_of(file) for file in _partners(sample)))
             waiting = self._waiting.get(name)
@@ -88,7 +90,7 @@ class Arrivals:
             late = now - waiting.since >= self._patience
             if late or self._is_complete(sample):
                 ready.append(Arrival(image=image, name=name, stamp=stamp, late=late))
-        return sorted(ready, key=lambda one: (one.stamp.modified, one.name))
+        return ready
 
     def settle(self, name: str) -> None:
         """A name was judged, or begins anew: it is waited for no longer."""
@@ -97,9 +99,9 @@ class Arrivals:
     def _fresh(self, done: dict[str, Done]) -> dict[str, tuple[Path, Stamp]]:
         troubles: set[str] = set()
         images = photographs_below(self.folder, lambda error: troubles.add(str(error)))
-        fresh = {}
+        fresh, depth = {}, len(self.folder.parts)
         for image in images:
-            name, stamp = image.relative_to(self.folder).as_posix(), stamp_of(image)
+            name, stamp = "/".join(image.parts[depth:]), stamp_of(image)
             if stamp is not None and not _is_done(name, stamp, done):
                 fresh[name] = image, stamp
         if fresh and self._artifact.sight is not None:
@@ -149,6 +151,12 @@ def stamp_of(path: Path) -> Stamp | None:
     except OSError:
         return None
     return Stamp(told.st_size, told.st_mtime_ns, told.st_ctime_ns)
+
+
+def _age(fresh: tuple[str, tuple[Path, Stamp]]) -> tuple[int, str]:
+    """The oldest first."""
+    name, (_, stamp) = fresh
+    return stamp.modified, name
 
 
 def _partners(sample: Sample | None) -> list[Path]:

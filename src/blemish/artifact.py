@@ -25,6 +25,7 @@ from blemish.images import write_whole
 from blemish.records import Sample
 from blemish.sensors import Sensor
 from blemish.shots import MOST, PHOTOGRAPH, Shot, Sight, read_shot
+from blemish.tiles import LARGEST, SMALLEST, Tiles
 
 FORMAT = 1
 GRAPH, MANIFEST = "graph.onnx", "manifest.json"
@@ -111,7 +112,7 @@ class Artifact:
         manifest = {
             "format": FORMAT,
             **self.about,
-            "frame": asdict(self.frame),
+            "frame": {name: one for name, one in asdict(self.frame).items() if one is not None},
             "calibration": asdict(self.calibration),
             **self.several(),
             "members": {GRAPH: member},
@@ -214,7 +215,8 @@ def _require(holds: bool, what: str) -> None:
 def _frame(stored: dict[str, Any]) -> Frame:
     boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
     height, width = (int(side) for side in stored.pop("size"))
-    frame = Frame(size=(height, width), boxes=boxes, **stored)
+    tiles = _tiles(stored.pop("tiles", None))
+    frame = Frame(size=(height, width), boxes=boxes, tiles=tiles, **stored)
     _require(0 < min(frame.size) <= max(frame.size) <= LARGEST_SIDE, "the frame's size")
     _require(frame.fit in ("stretch", "pad"), "the frame's fit")
     ways = ("area", "bicubic", "bilinear")
@@ -224,6 +226,16 @@ def _frame(stored: dict[str, Any]) -> Frame:
     _require(0 <= frame.top <= 1, "the frame's top")
     _require(frame.white > 0, "the frame's white")
     return frame
+
+
+def _tiles(stored: dict[str, Any] | None) -> Tiles | None:
+    if stored is None:
+        return None
+    tiles = Tiles(**stored)
+    whole = type(tiles.side) is int and type(tiles.overlap) is int
+    _require(whole and SMALLEST <= tiles.side <= LARGEST, "the side of its tiles")
+    _require(0 <= tiles.overlap <= tiles.side // 2, "the overlap of its tiles")
+    return tiles
 
 
 def _calibration(stored: dict[str, Any]) -> Calibration:
@@ -269,10 +281,13 @@ def _sight(stored: dict[str, Any]) -> Sight:
 
 def _about(manifest: dict[str, Any]) -> dict[str, Any]:
     about = {key: value for key, value in manifest.items() if key not in ("format", "members")}
-    for key in ("config", "backbone", "data", "versions", "rehearsal"):
+    for key in ("config", "backbone", "data", "versions", "rehearsal", "int8"):
         _require(isinstance(about.get(key, {}), dict), key)
     weights = about.get("weights", [])
     _require(isinstance(weights, list) and all(isinstance(one, dict) for one in weights), "weights")
-    seen = about.get("data", {}).get("sha256", [])
-    _require(isinstance(seen, list) and all(isinstance(one, str) for one in seen), "data's sha256")
+    for key in ("sha256", "spared"):
+        seen = about.get("data", {}).get(key, [])
+        _require(
+            isinstance(seen, list) and all(isinstance(one, str) for one in seen), f"data's {key}"
+        )
     return about

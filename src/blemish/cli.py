@@ -1,8 +1,9 @@
 """The command line: one short function a verb; all logic is elsewhere.
 
-Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), data doctor has findings, or
-weights verify found damage · 2 the command line is wrong · 3 it could not be done, and the message
-says what to do · 4 done, but some files could not be read · 130 stopped by Ctrl-C.
+Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), data doctor has findings,
+weights verify found damage, or verify that runtimes differ · 2 the command line is wrong · 3 it
+could not be done, and the message says what to do · 4 done, but some files could not be read · 130
+stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import typer
 
 import blemish
 from blemish.cli_data import app as data_app
+from blemish.cli_export import export, verify
 from blemish.cli_fit import fit
 from blemish.cli_inspect import inspect
 from blemish.cli_parts import (
@@ -48,8 +50,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learns what good parts look like, then finds, outlines and measures defects.",
     epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect), data doctor has"
-    " findings, or weights verify found damage; 2 the command line is wrong; 3 it could not be"
-    " done; 4 done, but some files could not be read; 130 Ctrl-C.",
+    " findings, weights verify found damage, or verify that runtimes differ; 2 the command line is"
+    " wrong; 3 it could not be done; 4 done, but some files could not be read; 130 Ctrl-C.",
 )
 
 app.add_typer(data_app, name="data")
@@ -126,13 +128,15 @@ def evaluate(
 def info(part: Part, as_json: Json = False) -> None:
     """Say what a model is, where it came from and what its threshold promises."""
     from blemish.artifact import open_artifact
+    from blemish.engines import installed
     from blemish.report.text import about, rehearsal_table
 
     artifact = open_artifact(part)
     if as_json:
         print(json.dumps(summary(part, artifact)))
         return
-    for name, value in about(artifact).items():
+    here = ", ".join(f"{name} {version}" for name, version in installed().items())
+    for name, value in (about(artifact) | {"runtimes here": here}).items():
         print(f"{name + ':':<16}{value}")
     if "rehearsal" in artifact.about:
         print(f"\n{rehearsal_table(artifact.about['rehearsal'])}")
@@ -179,6 +183,8 @@ def bench(
 
 
 app.command()(synth)
+app.command()(export)
+app.command()(verify)
 
 
 @app.command()

@@ -47,6 +47,16 @@ def fit(
     ] = "padim",
     preset: Annotated[str, typer.Option(help="embedded or paper.")] = "embedded",
     size: Annotated[int | None, typer.Option(help="Side of the model's input, pixels.")] = None,
+    pad: Annotated[
+        bool, typer.Option("--pad", help="Repeat the edge to a square: keeps the aspect ratio.")
+    ] = False,
+    tile: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Look at windows of this side, pixels of the photograph."),
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option(metavar="PX", help="That neighbouring windows share at least.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting.")
     ] = None,
@@ -78,7 +88,9 @@ def fit(
     sensor = parse_sensor(
         points, depth, disparity, focal, centre, depth_scale, baseline, drop_background
     )
-    settings = parse_settings(set_ or []) | ({"size": size} if size is not None else {})
+    told = {"size": size, "pad": pad or None, "tile": tile, "overlap": overlap}
+    settings = parse_settings(set_ or [])
+    settings |= {name: value for name, value in told.items() if value is not None}
     with needs_extra("fitting", "train"):
         from blemish.fitting import fit_folder, writable  # torch takes seconds to import
     from blemish.report.text import rehearsal_table

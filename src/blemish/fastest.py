@@ -13,7 +13,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from blemish.engines import (
     Engine,
     cores,
     difference,
+    here,
     installed,
     open_engine,
     require_known,
@@ -73,8 +74,8 @@ def open_chosen(
     if runtime != AUTO or told != AUTO:
         name, how = (told, f"{VARIABLE} asks for it") if runtime == AUTO else (runtime, "asked for")
         require_known(name)
-    elif len(names := list(installed())) < 2:
-        name, how = (names or [DEFAULT])[0], "the only one installed"
+    elif len(names := here()) < 2:
+        name, how = (names or (DEFAULT,))[0], "the only one installed"
     else:
         return _soonest(graph, example, names, threads)
     engine = open_engine(graph, name, threads=threads)
@@ -82,7 +83,7 @@ def open_chosen(
 
 
 def _soonest(
-    graph: bytes, example: Example, names: list[str], threads: int
+    graph: bytes, example: Example, names: Sequence[str], threads: int
 ) -> tuple[Engine, Runtime]:
     file = _memory(graph, threads)
     if kept := _recalled(file, names):
@@ -99,7 +100,7 @@ def _soonest(
 def measured(
     graph: bytes,
     example: Example,
-    names: list[str],
+    names: Sequence[str],
     threads: int,
     *,
     clock: Callable[[], float] = time.perf_counter,
@@ -137,7 +138,7 @@ def _turn(
 
 
 def _agreeing(
-    graph: bytes, example: Example, names: list[str], threads: int
+    graph: bytes, example: Example, names: Sequence[str], threads: int
 ) -> tuple[list[Engine], list[str]]:
     """Engines that run the graph and agree with the first, and what is said of the others. Raises
     the first one's ArtifactError if there is none."""
@@ -172,7 +173,7 @@ def _memory(graph: bytes, threads: int) -> Path | None:
     return None
 
 
-def _recalled(file: Path | None, names: list[str]) -> tuple[str, str] | None:
+def _recalled(file: Path | None, names: Sequence[str]) -> tuple[str, str] | None:
     """Name and sentence, or None where nothing is remembered that could be believed."""
     if file is None:
         return None

@@ -7,24 +7,23 @@ graph → artefact.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
-from blemish.engines import DEFAULT, Engine, open_engine
+from blemish.engines import DEFAULT, open_engine
 from blemish.errors import ConfigError, DataError, ImageError
 from blemish.export import check_join, check_parity, join, settle, to_onnx
 from blemish.frame import SIXTEEN_BIT_WHITES, Frame
 from blemish.groups import GROUPS, SIZE
+from blemish.heads import ALL, Choice, feed, inputs, native_maps
 from blemish.images import has_sixteen_bits, read_image, write_whole
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
@@ -32,9 +31,10 @@ from blemish.nets.features import Features, chosen_runtime, extract, extract_sho
 from blemish.nets.points import Shapes, read_point_mae
 from blemish.nets.pretrained import BACKBONES
 from blemish.nets.weights import file_hash, find_weights
-from blemish.parts import GoodParts, Split, split, usable
+from blemish.nets.windows import extract_windows
+from blemish.parts import GoodParts, Split, remarks, split, usable
 from blemish.provenance import describe, require_cleared, summary, weights_files
-from blemish.records import Map, Sample
+from blemish.records import Sample
 from blemish.rehearse import Rehearsal, prepare
 from blemish.runtime import Inspector, Scorer
 from blemish.sensors import Sensor
@@ -42,8 +42,6 @@ from blemish.settings import configure
 from blemish.shots import Sight, read_shot
 from blemish.track import Track, silent
 
-Choice = tuple[str, ...]  # of modalities
-ALL: Choice = ()
 _GRAPHS = 2  # raise it whenever the same weights give another graph
 
 
@@ -119,8 +117,14 @@ def _hearing(rehearsal: Rehearsal | None, backbone: bytes) -> Callable[[bytes, G
 
 def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight | None:
     """Config.sight, None of no samples. Raises ConfigError if several modalities are to be
-    rehearsed."""
+    rehearsed, padded or cut into windows."""
     sight = config.sight(samples) if samples else None
+    if sight is not None and (config.pad or config.tile):
+        raise ConfigError(
+            "pad and tile must be left out where photographs come with"
+            f" {', '.join(sight.modalities[1:])}, which are neither padded nor cut into windows."
+            " Fit without them."
+        )
     if rehearse and sight is not None:
         raise ConfigError(
             "a rehearsal must be of photographs alone, but these parts come with"
@@ -147,14 +151,21 @@ def look(
 ) -> GoodParts:
     """Features of what is usable of good samples; see parts.usable."""
     store, paths = cache_folder() / "features", [sample.image for sample in samples]
-    if sight is None:
+    if sight is None and frame.tiles is not None:
+        features, facts = extract_windows(
+            backbone, frame, frame.tiles, paths, store, track, runtime=runtime
+        )
+    elif sight is None:
         features, facts = extract(backbone, frame, paths, store, track, runtime=runtime)
     else:
         needed = [sight.needed(sample) for sample in samples]
         features, facts = extract_shots(
             backbone, frame, sight, needed, store, track, runtime=runtime
         )
-    return usable(paths, features, facts, frame, warn)
+    good = usable(paths, features, facts, frame, warn)
+    for note in remarks(good):
+        warn(note)
+    return good
 
 
 def _whole(backbone: bytes, head: bytes, good: GoodParts) -> bytes:
@@ -162,7 +173,7 @@ def _whole(backbone: bytes, head: bytes, good: GoodParts) -> bytes:
     they give in turn."""
     origin = good.features.origin
     if origin.sight is None:
-        shown = {"image": good.frame.to_model(read_image(good.paths[0]))}
+        shown = {"image": good.frame.to_model(origin.read(0))}
     else:
         shot, _ = read_shot(origin.samples[0], backgrounds_folder())
         shown = origin.sight.feed(good.frame, shot)
@@ -300,36 +311,3 @@ def head_graph(
     graph = to_onnx(head, tuple(first.values()), method.takes, ["map"], {})
     check_parity(head, graph, first)
     return graph
-
-
-def inputs(
-    names: list[str], features: Features, index: int, choice: Choice = ALL
-) -> dict[str, npt.NDArray[np.float32]]:
-    """What a head takes of one image: its taps and what else was kept of it, by the name of "image"
-    what they are of, and by that of "present" which modalities are chosen; none chooses all."""
-    origin = features.origin
-    kept = iter(features.batch([index]) if set(names) - {"image", "present"} else ())
-
-    def given(name: str) -> npt.NDArray[np.float32]:
-        if name == "image":
-            return origin.frame.to_model(read_image(origin.paths[index]))
-        if name == "present" and origin.sight is not None:
-            return origin.sight.present(choice or origin.sight.modalities)
-        one = next(kept)
-        return one[0] if one.ndim == 5 else one  # photographs are the batch
-
-    return {name: given(name) for name in names}
-
-
-def native_maps(head: bytes, good: GoodParts, choice: Choice = ALL) -> Iterator[Map]:
-    """Maps at the images' own sizes, by the runtime from the features at hand."""
-    engine = open_engine(head, good.features.origin.runtime)
-    for index, fact in enumerate(good.facts):
-        grid = engine.run(feed(engine, good.features, index, choice))[0]
-        yield good.frame.to_native(grid, fact.size)
-
-
-def feed(
-    head: Engine, features: Features, index: int, choice: Choice = ALL
-) -> dict[str, npt.NDArray[np.float32]]:
-    return inputs([entry.name for entry in head.inputs], features, index, choice)

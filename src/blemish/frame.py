@@ -18,6 +18,7 @@ from PIL import Image
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
+from blemish.tiles import Tiles
 
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
 _PILLOWS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -36,6 +37,7 @@ class Frame:
     top: the image score is the mean of this share of the native pixels, in [0, 1]; 0 is the
         highest pixel alone.
     white: what 16-bit files count as 1.0; 8-bit files always use 255.
+    tiles: windows of the native pixels, each of which becomes model pixels; None takes the whole.
     """
 
     size: tuple[int, int]
@@ -44,6 +46,7 @@ class Frame:
     boxes: tuple[tuple[int, int], ...] = ()
     top: float = 0.0
     white: int = 65535
+    tiles: Tiles | None = None
 
     def to_model(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three.
@@ -97,11 +100,16 @@ class Frame:
             part = _enlarge(grid, (grid.shape[0], canvas[1]))
             part = part[:, left - before : left + size[1] + reach]
             map = _enlarge(part, (canvas[0], part.shape[1]))
+        map = self.blurred(map)
+        return np.ascontiguousarray(map[above : above + size[0], before : before + size[1]])
+
+    def blurred(self, map: Map) -> Map:
+        """The (H, W) map after its boxes."""
         for width, passes in self.boxes:
             for _ in range(passes):
                 blurred = cv2.boxFilter(map, -1, (width, width), borderType=cv2.BORDER_CONSTANT)
                 map = np.asarray(blurred, np.float32)
-        return np.ascontiguousarray(map[above : above + size[0], before : before + size[1]])
+        return map
 
     def score(self, map: Map) -> float:
         """Image score of a native map: its maximum, or the mean of its `top` share."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -40,6 +42,8 @@ READERS: dict[bytes, type[ImageFile]] = {
     b"RIFF": WebPImageFile,
 }
 SIXTEEN_BIT_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+SHORT_TAGS = (258, 259, 262, 277, 339)  # of 16 bits
+STRIP = 2**23  # bytes or pixels that are handled at once
 BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
 # EXIF orientation → how to turn the stored pixels upright
 UPRIGHT = {
@@ -158,8 +162,12 @@ def _orientation(image: ImageFile) -> int:
 
 def _decode(image: ImageFile, name: str) -> Pixels:
     if image.mode in ("L", "RGB"):
-        pixels = np.asarray(image)
-        return pixels[..., None] if image.mode == "L" else pixels
+        pixels = np.empty((image.height, image.width, len(image.getbands())), np.uint8)
+        step = max(1, STRIP // image.width)
+        for top in range(0, image.height, step):  # whole, Pillow would hold it twice more
+            band = image.crop((0, top, image.width, min(top + step, image.height)))
+            pixels[top : top + step] = np.asarray(band).reshape(-1, *pixels.shape[1:])
+        return pixels
     if image.mode in ("1", "LA"):
         return np.asarray(image.convert("L"))[..., None]
     if image.mode in SIXTEEN_BIT_GREY:
@@ -213,10 +221,32 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
 
 def write_map(path: Path, map: Map, *, durable: bool = False) -> None:
     """Writes a (H, W) float32 map as an uncompressed one-channel TIFF, as write_whole does."""
-    # numpy arrays of mode F are what Pillow writes as 32-bit float TIFF
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(map, dtype=np.float32)).save(buffer, format="TIFF")
-    write_whole(path, buffer.getvalue(), durable=durable)
+    pixels = np.ascontiguousarray(map, dtype="<f4")
+    height, width = pixels.shape
+    rows = max(1, STRIP // (4 * width))  # in a strip
+    starts = range(0, height, rows)
+    ends = [min(start + rows, height) for start in starts]
+    start = len(_tiff(width, height, rows, [0] * len(ends), [0] * len(ends)))
+    sizes = [4 * width * (end - start) for start, end in zip(starts, ends, strict=True)]
+    offsets = [start + 4 * width * row for row in starts]
+    head = _tiff(width, height, rows, offsets, sizes)
+    # Pillow would hold the map three times: of 100 megapixels that is more than a gigabyte.
+    write_whole(path, [head, pixels.data.cast("B")], durable=durable)
+
+
+def _tiff(width: int, height: int, rows: int, offsets: list[int], sizes: list[int]) -> bytes:
+    """What comes before the strips of a TIFF of 32-bit floats: its header and its tags."""
+    tags = {256: [width], 257: [height], 258: [32], 259: [1], 262: [1], 273: offsets, 277: [1]}
+    tags |= {278: [rows], 279: sizes, 339: [3]}  # 339: numbers are IEEE floats
+    after = 8 + 2 + 12 * len(tags) + 4
+    entries, far = b"", b""
+    for tag, numbers in tags.items():
+        short = tag in SHORT_TAGS
+        told = struct.pack(f"<{len(numbers)}{'H' if short else 'I'}", *numbers).ljust(4, b"\0")
+        if len(numbers) > 1:
+            told, far = struct.pack("<I", after + len(far)), far + told
+        entries += struct.pack("<HHI", tag, 3 if short else 4, len(numbers)) + told
+    return struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4) + far
 
 
 def read_map(path: str | Path) -> Map:
@@ -250,9 +280,12 @@ def write_png(path: Path, pixels: npt.NDArray[np.uint8], *, durable: bool = Fals
     write_whole(path, buffer.getvalue(), durable=durable)
 
 
-def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
+def write_whole(
+    path: Path, data: bytes | Sequence[bytes | memoryview], *, durable: bool = False
+) -> None:
     """Writes a file that is either whole or not there: to a neighbour first, then renamed.
 
+    data: its bytes, or these in pieces.
     durable: also wait until the disk has it, so that not even a power cut leaves half of it.
     Raises DataError if the folder is read-only, the disk is full or the name is a folder; a file
     that was there before is then left as it was.
@@ -262,7 +295,7 @@ def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
         new = [folder for folder in path.parents if not folder.exists()] if durable else []
         path.parent.mkdir(parents=True, exist_ok=True)
         with neighbour.open("xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

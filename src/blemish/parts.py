@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from blemish.nets.features import Fact, Features
 FEWEST = 4  # good images; fewer cannot be split in any useful way
 FOLDS = 5
 FEW = 40  # good images up to which each is left out by itself
+ODD_ASPECT = 1.5  # of sides, beyond which a person is told that the model sees a square
 FEW_FITS = 3  # folds of so few, where a fit takes minutes
 
 
@@ -70,6 +71,23 @@ def usable(
         facts=tuple(read[i][1] for i in kept),
         frame=frame,
     )
+
+
+def remarks(good: GoodParts) -> Iterator[str]:
+    """What a person should know of how photographs are looked at."""
+    tiles, features = good.frame.tiles, good.features
+    if tiles is not None:
+        every = sum(len(tiles.corners(fact.size)) for fact in good.facts)
+        if len(features) < every:
+            yield f"learning from {len(features)} of {every} windows, drawn evenly."
+    elif good.frame.fit == "stretch" and good.features.origin.sight is None:
+        longest = max(max(fact.size) / min(fact.size) for fact in good.facts)
+        if longest > ODD_ASPECT:
+            yield (
+                f"photographs up to {longest:.1f} times as long as wide are squeezed to a square"
+                " before the model sees them. --pad keeps their shape, --tile looks at them in"
+                " windows."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

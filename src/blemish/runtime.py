@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from blemish.artifact import Artifact, open_artifact
-from blemish.engines import Array, Engine, Port, entries
+from blemish.engines import Array, Engine, Port, cores, entries
 from blemish.errors import ArtifactError, ImageError
 from blemish.fastest import AUTO, Runtime, noise, open_chosen
 from blemish.frame import Frame
@@ -24,6 +24,7 @@ from blemish.regions import regions
 from blemish.scans import scan_of
 from blemish.sensors import Scan, Sensor
 from blemish.shots import PHOTOGRAPH, POINTS, Shot, Sight, read_points
+from blemish.tiles import Corner, Tiles
 
 
 class Scorer:
@@ -52,7 +53,10 @@ class Scorer:
             named = _fitting(engine, wanted)
             return noise({named[name]: shape for name, shape in wanted.items()})
 
-        self._engine, self.runtime = open_chosen(graph, example, runtime, threads=threads)
+        # Windows are taken one a thread: side by side they scale better than within the graph.
+        self._workers = 1 if frame.tiles is None else threads or cores()
+        each = threads if frame.tiles is None else 1
+        self._engine, self.runtime = open_chosen(graph, example, runtime, threads=each)
         self._entries = _fitting(self._engine, wanted)
 
     def score(self, shot: Pixels | Shot) -> tuple[Map, float]:
@@ -63,19 +67,32 @@ class Scorer:
         knows.
         """
         whole = shot if isinstance(shot, Shot) else Shot(pictures={PHOTOGRAPH: shot})
-        # One image a run: sums inside the runtime can change with the batch's size.
-        if self.sight is None:
-            given = {"image": self.frame.to_model(_photograph(whole))}
+        if self.sight is not None:
+            grid = self._grid(self.sight.feed(self.frame, whole))
+            map = self.frame.to_native(grid, whole.size)
+        elif self.frame.tiles is not None:
+            map = self.frame.blurred(self._windows(_photograph(whole), self.frame.tiles))
         else:
-            given = self.sight.feed(self.frame, whole)
+            # One image a run: sums inside the runtime can change with the batch's size.
+            grid = self._grid({"image": self.frame.to_model(_photograph(whole))})
+            map = self.frame.to_native(grid, whole.size)
+        return map, self.frame.score(map)
+
+    def _windows(self, pixels: Pixels, tiles: Tiles) -> Map:
+        def grid_of(corner: Corner) -> Map:
+            return self._grid({"image": self.frame.to_model(tiles.cut(pixels, corner))})
+
+        return tiles.map_of((pixels.shape[0], pixels.shape[1]), grid_of, self._workers)
+
+    def _grid(self, given: dict[str, Array]) -> Map:
+        """(h', w') scores of what the graph is given by name. Raises ArtifactError."""
         grid = self._engine.run({self._entries[name]: one for name, one in given.items()})[0]
         if grid.ndim != 2 or grid.size == 0 or not np.isfinite(grid).all():
             raise ArtifactError(
                 "the graph must give a grid of (h', w') finite scores, but gave shape"
                 f" {grid.shape} with {int((~np.isfinite(grid)).sum())} that are not. Fit again."
             )
-        map = self.frame.to_native(grid, whole.size)
-        return map, self.frame.score(map)
+        return grid
 
 
 class Inspector:

@@ -28,7 +28,7 @@ from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.evaluation import Scored
 from blemish.pipeline import failed, in_order, large_ones_alone
 from blemish.records import Map, Outcome, Prediction, Sample
-from blemish.report.overlay import draw_overlay
+from blemish.report.overlay import draw_overlay, highest, shrinkage, smaller
 from blemish.report.view import View, draw_pair
 from blemish.runtime import Inspector
 from blemish.shots import PHOTOGRAPH, Shot, read_shot
@@ -186,17 +186,20 @@ def score_samples(
 
 
 def view(inspector: Inspector, item: Scored, without: Sequence[str] = ()) -> View:
-    """The part as the report shows it."""
+    """The part as the report shows it; large photographs smaller, as overlays are."""
     pixels = read_image(item.sample.image)
     shot = Shot(pictures={PHOTOGRAPH: pixels})
     if inspector.artifact.sight is not None:
         shot = read_shot(inspector.artifact.sight.needed(item.sample))[0]
     seen = shot.without(without)
     calibration, _ = inspector.artifact.calibration_of(seen)
+    share = shrinkage(pixels) if shot.scan is None else 1
+    pixels, prediction = smaller(pixels, inspector.inspect_shot(seen), share)
+    mask = read_mask(item.sample.mask, shot.size) if item.sample.mask else None
     return View(
         pixels=pixels,
-        prediction=inspector.inspect_shot(seen),
+        prediction=prediction,
         levels=(calibration.extent, calibration.seed),
-        mask=read_mask(item.sample.mask, shot.size) if item.sample.mask else None,
+        mask=mask if mask is None else highest(mask, share),
         scan=shot.scan,
     )

@@ -77,7 +77,7 @@ class Watch:
                 for judged in found:
                     yield from self._kept(judged, arrivals)
             # A look at a hundred thousand files may take longer than the pause that was asked for.
-            self._pause(max(self.poll - (self.clock() - began), looked), stop)
+            self._pause(max(self.poll - (self.clock() - began), 2 * looked), stop)
 
     def _judge(self, arrival: Arrival) -> _Judged:
         start = time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from blemish.background import without_background
 from blemish.data import categories, open_data
-from blemish.data.demo3d import DEFECTS, draw_defect, make_demo3d
+from blemish.data.demo3d import DEFECTS, draw_defect, make_demo3d, outstanding
 from blemish.data.demo3d_part import (
     CAMERA,
+    GRAIN,
+    NOISE,
     PARTS,
     PIXEL,
     SIZE,
@@ -109,6 +112,38 @@ def test_a_defect_shows_where_its_modality_says_and_its_mask_marks(
         assert in_points
         assert in_photograph
     assert 25 <= mask.sum() < 0.05 * mask.size
+    height_rough, look_rough = part.height - part.even[0], clean - photograph(*part.even, view)
+    assert (
+        max(
+            outstanding(height - part.height, height_rough, part.inside, NOISE),
+            outstanding(photograph(lit, colour, view) - clean, look_rough, part.inside, GRAIN),
+        )
+        >= 5
+    )
+
+
+def test_what_stands_out_is_contrast_over_noise_of_all_that_a_defect_covers() -> None:
+    rng = np.random.default_rng(0)
+    texture, inside = rng.normal(0, 2, SIZE), np.ones(SIZE, np.bool_)
+    change = np.zeros(SIZE)
+    change[50:60, 70:90] = 3  # 200 px of 3 in noise of 2, and of 2 more
+    assert outstanding(change, texture, inside, 0) == pytest.approx(3 * 200**0.5 / 2, rel=0.1)
+    assert outstanding(change, texture, inside, 2) == pytest.approx(3 * 200**0.5 / 8**0.5, rel=0.1)
+    coarse = cv2.GaussianBlur(texture, (0, 0), 10)  # as large as the defect: hides it better
+    coarse *= 2 / coarse.std()
+    assert outstanding(change, coarse, inside, 0) < 5 < outstanding(change, texture, inside, 0)
+    colours = np.dstack([change] * 3), np.dstack([texture] * 3)  # the same thrice tells no more
+    assert outstanding(*colours, inside, 0) == pytest.approx(3 * 200**0.5 / 2, rel=0.1)
+    assert outstanding(change * 0, texture, inside, 0) == 0
+
+
+def test_the_even_part_is_the_same_part_without_its_texture() -> None:
+    for category in PARTS:
+        part = draw_part(category, np.random.default_rng(1))
+        rough = (part.height - part.even[0])[part.inside]
+        assert abs(rough.mean()) < 2e-4
+        assert bool(rough.std() > 5e-5) == (category != "lid")  # whose texture is in its colour
+        assert np.abs(part.colour - part.even[1])[part.inside].max() > 1e-3
 
 
 @settings(max_examples=2)

@@ -108,7 +108,7 @@ def test_the_preset_is_the_paper() -> None:
     assert (config.agree, config.alike, config.compact, config.whole) == (1, 1, 1, 1)
     assert (config.compared, config.cap, config.prototype) == (0, 0, "kmeans")
     assert (config.share, config.rows, config.neighbours) == (0.1, 0, 3)
-    assert (config.ridge, config.still, config.patience) == (0, False, 0)
+    assert (config.ridge, config.shape_ridge, config.still, config.patience) == (0, 0, False, 0)
     assert (config.fusion, config.temperature) == ("average", 1)
     assert config.frame().interpolation == "bicubic"
 

@@ -251,14 +251,31 @@ def adapted(features: Features, parts: Parts, **settings: Any) -> nn.ModuleList:
 
 
 def test_without_steps_the_linear_map_alone_adapts(features: Features, parts: Parts) -> None:
-    nets = adapted(features, parts, steps=0)
+    nets = adapted(features, parts, steps=0, patience=0, ridge=0.5, shape_ridge=0.5)
     for net, (patches, seen) in zip(nets, patches_of(features, parts, LEARNT), strict=True):
         assert isinstance(net, Adaptor)
         plain = Adaptor(patches.shape[2], 2, True)
-        plain.begin(patches, seen, config_of().ridge)
+        plain.begin(patches, seen, 0.5)
         assert torch.equal(net.map, plain.map)
         with torch.no_grad():
             torch.testing.assert_close(net(patches), (patches - net.middle) @ net.map)
+
+
+def test_a_map_with_which_defects_stand_out_less_is_left_out(
+    features: Features, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for losses, mapped in (
+        ([[0.3, 0.3], [0.2, 0.4]], [True, False]),
+        ([[0.3, 0.3]] * 2, [False] * 2),
+    ):
+        told = iter(losses)
+        monkeypatch.setattr(Watch, "losses", lambda self, nets, told=told: next(told))
+        for net, has_map in zip(
+            adapted(features, parts, steps=0, ridge=0.5, shape_ridge=0.5), mapped, strict=True
+        ):
+            assert isinstance(net, Adaptor)
+            plain = torch.equal(net.map, torch.eye(len(net.map)) * net.map[0, 0])
+            assert plain is not has_map
 
 
 @pytest.mark.parametrize("rate", [0.003, 0.5])

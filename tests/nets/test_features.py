@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blemish.engines import open_engine
-from blemish.errors import DataError
+from blemish import fastest
+from blemish.engines import TOLERANCE, difference, open_engine
+from blemish.errors import ConfigError, DataError
 from blemish.fitting import backbone_graph, choose
 from blemish.frame import Frame
 from blemish.images import read_image
 from blemish.nets import features as room
-from blemish.nets.features import Features, extract
+from blemish.nets.features import Features, chosen_runtime, extract
 from blemish.track import silent
 from graphs import no_origin
 
@@ -207,3 +208,38 @@ def test_a_part_keeps_its_order(numbered: Features) -> None:
     assert len(part) == 2
     assert part.batch([0])[0].ravel()[0] == 400
     assert part.batch([1])[0].ravel()[0] == 200
+
+
+# ---------------------------------------------------------------- runtimes
+
+
+def test_runtimes_agree_and_keep_their_features_apart(
+    graph: bytes, images: list[Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino")
+    folders = [tmp_path / "cache", tmp_path / "cache", tmp_path / "another"]
+    names = ["onnxruntime", "openvino", "openvino"]
+    first, second, again = (
+        extract(graph, FRAME, images, folder, silent, runtime=name)[0]
+        for folder, name in zip(folders, names, strict=True)
+    )
+    assert len({file.parent for file in (*first.files, *second.files)}) == 2
+    assert [one.origin.runtime for one in (first, second)] == names[:2]
+    assert second.origin.engine().name == "openvino"
+    for a, b, c in zip(*(one.batch([0, 1, 2]) for one in (first, second, again)), strict=True):
+        assert difference(a, b) <= TOLERANCE
+        assert np.array_equal(b, c)  # one runtime repeats itself to the bit
+
+
+def test_what_runs_a_backbone_is_named_or_measured(
+    graph: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chosen_runtime(graph, FRAME, None, "onnxruntime") == "onnxruntime"
+    assert chosen_runtime(b"", FRAME, None, "auto") == "onnxruntime"  # nothing to measure
+    assert chosen_runtime(b"", FRAME, None, "onnxruntime:cuda") == "onnxruntime:cuda"
+    monkeypatch.setenv("BLEMISH_RUNTIME", "auto")
+    monkeypatch.setattr(fastest, "SECONDS", 0.0)
+    assert chosen_runtime(graph, FRAME, None, "auto") in ("onnxruntime", "openvino")
+    for nothing in (b"", graph):
+        with pytest.raises(ConfigError, match="must be auto or one of"):
+            chosen_runtime(nothing, FRAME, None, "tvm")

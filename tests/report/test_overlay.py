@@ -10,6 +10,7 @@ import pytest
 
 from blemish.errors import ShapeError
 from blemish.records import Map, Prediction
+from blemish.report import overlay
 from blemish.report.overlay import BAR, OUTLINE, as_rgb, draw_overlay, paint
 from blemish.runtime import regions
 
@@ -129,3 +130,40 @@ def test_sixteen_bit_images_are_stretched_to_their_own_range() -> None:
 def test_a_map_of_another_size_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(120, 160\).*\(60, 80\)"):
         paint(grey((120, 160)), predict(blemished((60, 80))), EXTENT)
+
+
+def test_large_images_are_drawn_smaller_and_no_blemish_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(overlay, "LARGEST", 120 * 160 // 8)
+    map = np.ones((121, 160), np.float32)
+    map[60, 77] = 8  # one pixel
+    image = grey((121, 160))
+    share = overlay.shrinkage(image)
+    assert share == 3
+    small, found = overlay.smaller(image, predict(map), share)
+    assert small.shape == (41, 54, 1)
+    assert found.map.shape == (41, 54)
+    assert (found.map == 8).sum() == 1
+    assert found.map[20, 25] == 8
+    assert found.regions[0].box == (77, 60, 1, 1)  # in the photograph's own pixels
+    drawn = draw_overlay(image, predict(map), EXTENT)
+    assert drawn.shape[1] == max(54, overlay.NARROWEST)
+    assert outlined(drawn[:41]).any()
+    whole = overlay.smaller(image, predict(map), 1)
+    assert whole[0] is image
+
+
+def test_the_size_is_said_in_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    real = overlay.captioned
+
+    def heard(picture: overlay.RGB, prediction: Prediction, note: str = "") -> overlay.RGB:
+        said.append(note)
+        return real(picture, prediction, note)
+
+    monkeypatch.setattr(overlay, "captioned", heard)
+    draw_overlay(grey((120, 160)), predict(blemished()), EXTENT)
+    monkeypatch.setattr(overlay, "LARGEST", 120 * 160 // 4)
+    draw_overlay(grey((120, 160)), predict(blemished()), EXTENT)
+    assert said == ["", "1/2 size"]

@@ -35,7 +35,7 @@ def paths(tmp_path: Path) -> tuple[Path, ...]:
 
 def stream(paths: tuple[Path, ...], **changed: Any) -> Stream:
     given: dict[str, Any] = {
-        "paths": paths,
+        "read": lambda number: read_image(paths[number]),
         "chosen": tuple(range(len(paths))),
         "frame": FRAME,
         "kinds": KINDS,

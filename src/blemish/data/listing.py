@@ -76,9 +76,8 @@ def photographs_below(folder: Path, skip: Skip | None = None) -> list[Path]:
     Raises:
         DataError: a folder cannot be read, and there is no skip.
     """
-    images = [
-        one for one in images_below(folder, skip) if _MASKS not in one.relative_to(folder).parts
-    ]
+    below, depth = images_below(folder, skip), len(folder.parts)
+    images = [one for one in below if _MASKS not in one.parts[depth:]]
     return _without_other_lights(_without_siblings_of_rgb(images, folder))
 
 
@@ -89,6 +88,8 @@ def _without_siblings_of_rgb(images: list[Path], root: Path) -> list[Path]:
         for rgb in shelves - {root}
         if any((rgb.parent / name).is_dir() for name in _BESIDE_RGB)
     }
+    if not solid:
+        return images
 
     def is_beside(image: Path) -> bool:
         inside = image.relative_to(root).parents  # each folder on the way, and the one it lies in

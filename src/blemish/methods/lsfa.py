@@ -8,7 +8,7 @@ code. Which function is which equation, and what differs: docs/methods/lsfa.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -44,14 +44,15 @@ class LsfaConfig(Config):
     points: how scans are shown: "fpfh" (descriptors.py), or "groups" for Point-MAE (paper), whose
         file is point_mae.
     heads: of an adaptor's attention.
-    ridge: of the linear map an adaptor begins with, 0 leaves it out (paper); see nets/adaptor.py.
+    ridge: of the linear map that a photograph's adaptor begins with, shape_ridge: a scan's; 0
+        leaves it out (paper); see nets/adaptor.py.
     still: whether an adaptor's block begins as nothing at all, or at random (paper).
     steps: of learning, of `batch` parts each; 0 adapts by the linear map alone. rate, decay: of
         AdamW.
     patience: looks, one each `check` steps, at made-up defects on spared parts, after which
         learning stops unless they stand out more in some modality; of each modality the best look
-        is kept, the first is before learning. 0 learns all steps and keeps the last (paper,
-        released code).
+        is kept. The first is at features as they are, the second at the linear map; learning starts
+        at the better. 0 learns all steps from the map and keeps the last (paper, released code).
     agree: weight of what modalities must agree in (CLC; the paper's lambda). alike: share in it of
         whole images. temperature: of both. joint: width of what they are compared in.
     compared: patches of a batch that are learnt from, evenly spread; 0 is all (paper).
@@ -61,8 +62,9 @@ class LsfaConfig(Config):
         patch is left in peace, 0 for none (released code: 50).
     share, rows, neighbours: of the memory, as in patchcore.
     boxes: of the frame, as in Frame.
-    fusion: modalities' scores, each in units of its own spread on good parts, are averaged
-        ("average", paper) or weighed by a linear one-class SVM ("svm", released code).
+    fusion: how modalities' scores are joined. "square": the root of their mean square, each in
+        units of what a good part's oddest patch has. In units of their spread on good parts they
+        are averaged ("average", paper) or weighed by a linear one-class SVM ("svm", released code).
     """
 
     size: int = 224
@@ -71,14 +73,15 @@ class LsfaConfig(Config):
     points: Literal["fpfh", "groups"] = "fpfh"
     point_mae: str | None = None
     heads: int = 4
-    ridge: float = 1.0
+    ridge: float = 0.1
+    shape_ridge: float = 0.0
     still: bool = True
     steps: int = 120
     batch: int = 8
     rate: float = 3e-3
     decay: float = 0.01
     check: int = 20
-    patience: int = 2
+    patience: int = 1
     agree: float = 1.0
     alike: float = 0.1
     temperature: float = 0.2
@@ -94,18 +97,18 @@ class LsfaConfig(Config):
     rows: int = 4096
     neighbours: int = 0
     boxes: tuple[tuple[int, int], ...] = ()
-    fusion: Literal["average", "svm"] = "average"
+    fusion: Literal["square", "average", "svm"] = "square"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("steps", "patience", "ridge", "agree", "alike", "compact", "whole", "cap"):
-            require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        require(self.tile == 0, "tile", "0: lsfa looks at whole photographs", self.tile)
         for name in ("grid", "batch", "check", "heads", "joint", "queue", "images"):
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
         for name in ("rate", "temperature"):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         require(0 < self.share <= 1, "share", "above 0 and at most 1", self.share)
-        for name in ("compared", "rows", "neighbours"):
+        zero = ("steps", "patience", "ridge", "shape_ridge", "agree", "alike", "compact", "whole")
+        for name in (*zero, "cap", "compared", "rows", "neighbours"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         require_boxes(self.boxes)
 
@@ -116,11 +119,8 @@ class LsfaConfig(Config):
     def frame(self) -> Frame:
         # Released code: bicubic, which for its ViT is Pillow's.
         pillow = self.backbone.startswith("vit_")
-        return Frame(
-            size=(self.size, self.size),
-            interpolation="bicubic" if pillow else "area",
-            boxes=self.boxes,
-        )
+        way: Literal["area", "bicubic"] = "bicubic" if pillow else "area"
+        return replace(super().frame(), interpolation=way, boxes=self.boxes)
 
     def sight(self, samples: Sequence[Sample]) -> Sight | None:
         """All modalities that every sample came with; None if that is photographs alone."""
@@ -176,6 +176,7 @@ class Lsfa(Method):
             cap=0.0,
             rows=0,
             neighbours=3,
+            fusion="average",
             boxes=((7, 4),),  # variance 4 (7² - 1) / 12, that of a Gaussian of 4 px
         ),
     }
@@ -200,7 +201,7 @@ class Lsfa(Method):
         learnt = [index for index in range(len(features)) if index % SPARED] or spared
         weigh(parts, features, learnt)
         adaptors = adapt(self.config, features, parts, spared, learnt, seed, track)
-        self.head_ = LsfaHead(parts, adaptors)
+        self.head_ = LsfaHead(parts, adaptors, square=self.config.fusion == "square")
         for number in range(len(adaptors)):
             self._remember(number, features, spared, learnt, track)
         if self.config.fusion == "svm":
@@ -215,16 +216,14 @@ class Lsfa(Method):
         learnt: Sequence[int],
         track: Track,
     ) -> None:
-        """Sets the memory of one modality, and its scores' level and spread."""
+        """Sets the memory of one modality, and the level and unit of its scores."""
         c, head = self.config, self.head_
         with spooled(_adapted(head, features, number)) as images:
             memory = Memory(share=c.share, most=c.rows)
             memory.add({str(i): images[i] for i in learnt if len(images[i])}, track=track)
             known = Nearest(memory.rows, 0)
-            far = torch.cat([known(torch.from_numpy(np.array(images[i]))) for i in spared])
-            if len(far) > 1:  # a scan may have seen nothing of them
-                head.level[number] = far.mean()
-                head.spread[number] = far.std().clamp_min(1e-6)
+            far = [known(torch.from_numpy(np.array(images[i]))) for i in spared if len(images[i])]
+            head.measure(number, far)
             rest = {str(i): images[i] for i in spared if str(i) not in memory.images}
             if rest := {name: image for name, image in rest.items() if len(image)}:
                 memory.add(rest, track=track)

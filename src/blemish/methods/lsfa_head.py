@@ -79,29 +79,43 @@ class Parts(nn.Module):
 
 
 class LsfaHead(nn.Module):
-    """Adapted patches' distances to the memory, in units of their spread on spared good parts,
-    averaged over the modalities that are there: → (grid, grid).
+    """Adapted patches' distances to the memory, in units that good parts tell, joined over the
+    modalities that are there: → (grid, grid).
 
-    banks: one memory a modality, added when it is known.
+    banks: one memory a modality, added when it is known. square: whether modalities are joined by
+    the root of their mean square, or averaged.
     """
 
     level: Tensor
-    spread: Tensor
+    unit: Tensor
     weights: Tensor
 
-    def __init__(self, parts: Parts, adaptors: nn.ModuleList) -> None:
+    def __init__(self, parts: Parts, adaptors: nn.ModuleList, square: bool) -> None:
         super().__init__()
         self.parts, self.adaptors, self.banks = parts, adaptors, nn.ModuleList()
-        for name, value in (("level", 0.0), ("spread", 1.0), ("weights", 1.0)):
+        self.square = square
+        for name, value in (("level", 0.0), ("unit", 1.0), ("weights", 1.0)):
             self.register_buffer(name, torch.full((len(adaptors),), value))
 
+    def measure(self, number: int, far: Sequence[Tensor]) -> None:
+        """Sets level and unit of a modality from distances in spared good parts: none and their
+        oddest patches' mean if scores are squared, else mean and spread of all."""
+        every = torch.cat([*far]) if far else torch.zeros(0)
+        if len(every) < 2:  # a scan may have seen nothing of them
+            return
+        if self.square:
+            unit = torch.stack([one.max() for one in far]).mean()
+        else:
+            unit, self.level[number] = every.std(), every.mean()
+        self.unit[number] = unit.clamp_min(1e-6)
+
     def scores(self, *given: Tensor) -> tuple[Tensor, Tensor]:
-        """(M, N) standard scores of one part, 0 where nothing was seen, and (M, N) seen."""
+        """(M, N) scores of one part in their units, 0 where nothing was seen, and (M, N) seen."""
         far, seen = [], []
         for number, (patches, there) in enumerate(self.parts(*given)):
             adapted = self.adaptors[number](patches)[0]
             apart = self.banks[number](adapted, there[0])
-            score = (apart - self.level[number]) / self.spread[number]
+            score = (apart - self.level[number]) / self.unit[number]
             far.append(score * there[0])
             seen.append(there[0])
         return torch.stack(far), torch.stack(seen)
@@ -115,7 +129,10 @@ class LsfaHead(nn.Module):
             count = self.parts.taps
             whole = [tap[None] for tap in taps[:count]] + taps[count:]
             weights = self.weights * present
-            scores = (weights[:, None] * self.scores(*whole)[0]).sum(0) / weights.sum()
+            scores = self.scores(*whole)[0]
+            scores = scores.square() if self.square else scores
+            scores = (weights[:, None] * scores).sum(0) / weights.sum()
+            scores = scores.sqrt() if self.square else scores
         side = self.parts.cells.grid
         return scores.reshape(side, side)
 

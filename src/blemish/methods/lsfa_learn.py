@@ -97,10 +97,14 @@ def adapt(
     watch = None
     if config.patience:
         watch = Watch(features, spared, learnt, lambda given: parts(*given), seed)
-    for adaptor, (patches, seen) in zip(net.adaptors, known, strict=True):
-        cast(Adaptor, adaptor).begin(patches, seen, config.ridge)
+    ridges = [config.ridge] * parts.pictures + [config.shape_ridge] * parts.points
+    for start in ([0.0] * len(ridges), ridges) if watch else (ridges,):
+        for adaptor, one, ridge in zip(net.adaptors, known, start, strict=True):
+            cast(Adaptor, adaptor).begin(*one, ridge)
+        if watch:
+            net.keep(watch.losses(net.adaptors))
     if watch:
-        net.keep(watch.losses(net.adaptors))
+        net.adaptors.load_state_dict(net.kept.state_dict())
     if config.steps:
         _learn(net, features, parts, learnt, watch, seed, track)
     return net.kept if watch else net.adaptors

@@ -23,6 +23,7 @@ from blemish.descriptors import stretch_of
 from blemish.engines import Engine
 from blemish.errors import SynthError
 from blemish.frame import Frame
+from blemish.images import read_image
 from blemish.methods.lsfa_head import Patches
 from blemish.metrics.ranking import auroc
 from blemish.nets.features import Array, Features, Origin, shown
@@ -134,7 +135,13 @@ def _reshaped(
 def _picture(path: Path, frame: Frame, seed: tuple[int, ...]) -> tuple[Array, Mask]:
     """(1, 3, h, w) with a faint defect, and its mask."""
     stream = Stream(
-        paths=(path,), chosen=(0,), frame=frame, kinds=KINDS, clean=0.0, seed=seed, detail=2.0
+        read=lambda _: read_image(path),
+        chosen=(0,),
+        frame=frame,
+        kinds=KINDS,
+        clean=0.0,
+        seed=seed,
+        detail=2.0,
     )
     picture = stream.picture(0)
     faint = picture.good + np.float32(FAINT) * (picture.altered - picture.good)

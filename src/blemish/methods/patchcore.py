@@ -29,7 +29,8 @@ class PatchcoreConfig(Config):
         0.01).
     rows: of the memory at most, 0 for any number; model size and time of a score grow with them.
     neighbours: rows that tell whether the nearest one is in a crowd, which weighs the image's score
-        (equation 7); 0 leaves scores as they are.
+        (equation 7); 0 leaves scores as they are, and so does a tile: windows of weights of their
+        own would not fit together.
     """
 
     share: float = 0.1
@@ -72,7 +73,8 @@ class Patchcore(Method):
         memory = Memory(share=self.config.share, most=self.config.rows)
         with spooled(_points(features, track)) as images:
             memory.add({str(index): image for index, image in enumerate(images)}, track=track)
-            self.head_ = PatchcoreHead(memory.rows, self.config.neighbours)
+            neighbours = 0 if self.config.tile else self.config.neighbours
+            self.head_ = PatchcoreHead(memory.rows, neighbours)
         return self
 
 

@@ -9,7 +9,7 @@ nets/weights.py. Which function is which equation, and what differs: docs/method
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
@@ -141,11 +141,8 @@ class StlmConfig(Config):
 
     def frame(self) -> Frame:
         pillow = self.backbone in SAMS  # released code
-        return Frame(
-            size=(self.size, self.size),
-            interpolation="bilinear" if pillow else "area",
-            top=self.top,
-        )
+        way: Literal["area", "bilinear"] = "bilinear" if pillow else "area"
+        return replace(super().frame(), interpolation=way, top=self.top)
 
 
 class Streams(nn.Module):
@@ -308,7 +305,7 @@ def pictures(config: StlmConfig, features: Features, seed: int) -> Stream:
         return partial(perlin, config=blobs) if kind == "perlin" else maker(kind)
 
     return Stream(
-        paths=features.origin.paths,
+        read=features.origin.read,
         chosen=tuple(range(len(features))),
         frame=features.origin.frame,
         kinds=config.kinds,

@@ -63,8 +63,9 @@ class StlmEmbedded(Fractalad):
         def batch_of(step: int) -> Batch:
             pictures = [shown.picture(step * c.batch + i) for i in range(c.batch)]
             both = ([getattr(one, name) for one in pictures] for name in ("altered", "good"))
+            own = [see[features.of(one.source) % 2] for one in pictures]
             return tuple(
-                torch.cat([see[p.source % 2](i)[0] for p, i in zip(pictures, images, strict=True)])
+                torch.cat([one(i)[0] for one, i in zip(own, images, strict=True)])
                 for images in both
             )
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from blemish.nets.nearest import nearest_place
 
-PATCHES = 30_000  # of either half of the images: enough for a covariance
+PATCHES = 10_000  # of either half of the images: enough for a covariance
 
 
 class Adaptor(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +22,14 @@ from blemish.engines import DEFAULT, Engine, cores, entries, open_engine, requir
 from blemish.errors import ImageError
 from blemish.fastest import AUTO, noise, open_chosen
 from blemish.frame import Frame
-from blemish.images import decode_image, read_bytes
-from blemish.records import Sample
+from blemish.images import decode_image, read_bytes, read_image
+from blemish.records import Pixels, Sample
 from blemish.shots import PHOTOGRAPH, Shot, Sight, read_shot
+from blemish.tiles import Corner
 from blemish.track import Track
 
 Array = npt.NDArray[np.float32]
+Kept = TypeVar("Kept")
 BATCH = 32  # images whose features are in memory at once
 
 
@@ -34,9 +37,11 @@ BATCH = 32  # images whose features are in memory at once
 class Origin:
     """What features come from, for methods that look at photographs again or alter them.
 
-    paths: the N photographs. graph: the frozen backbone, ONNX. frame: what it is shown. sight,
-        samples: of several modalities, what is shown of which samples. runtime: what runs the graph
-        wherever fitting needs it again.
+    paths: the photographs of the N images. graph: the frozen backbone, ONNX. frame: what it is
+        shown. sight, samples: of several modalities, what is shown of which samples. runtime: what
+        runs the graph wherever fitting needs it again.
+    corners: where they lie if images are windows of photographs. kept: the file of each window's
+        pixels, written once it is looked at again.
     """
 
     paths: tuple[Path, ...]
@@ -44,30 +49,60 @@ class Origin:
     frame: Frame
     sight: Sight | None = None
     samples: tuple[Sample, ...] = ()
+    corners: tuple[Corner, ...] = ()
+    kept: tuple[Path, ...] = ()
     runtime: str = DEFAULT
 
     def engine(self) -> Engine:
         """What runs the graph, one thread a run: images side by side scale better."""
         return open_engine(self.graph, self.runtime, threads=1)
 
+    def read(self, index: int) -> Pixels:
+        """(H, W, C) of an image: a photograph, or a window of one. Raises ImageError."""
+        tiles, path = self.frame.tiles, self.paths[index]
+        if tiles is None:
+            return read_image(path)
+        if not self.kept[index].is_file():
+            pixels = read_image(path)  # once for all of its windows: it may be large
+            for one, corner, kept in zip(self.paths, self.corners, self.kept, strict=True):
+                if one == path:
+                    buffer = io.BytesIO()
+                    np.save(buffer, tiles.cut(pixels, corner))
+                    keep(kept, buffer.getvalue())
+        return cast(Pixels, np.load(self.kept[index], allow_pickle=False))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
     """Features of N images at each tap, on disk, read in batches.
+
+    Where large photographs are looked at in windows, an image is a window.
 
     files: one raw float32 file an image, its taps one after the other, named by the image's
         sha256; without taps there are names only.
     shapes: (C, h', w') of each tap; of several modalities (P, C, h', w') of its P photographs, and
         if there are points (38, g, g) and (1, g, g) as descriptors.describe gives them.
     origin: what they were made from.
+    numbers: of the photograph that each image is a window of, from 0 without gaps; none if every
+        image is a photograph.
     """
 
     files: tuple[Path, ...]
     shapes: tuple[tuple[int, ...], ...]
     origin: Origin
+    numbers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def photographs(self) -> int:
+        """How many there are."""
+        return max(self.numbers) + 1 if self.numbers else len(self)
+
+    def of(self, index: int) -> int:
+        """Number of the photograph that an image is, or is a window of."""
+        return self.numbers[index] if self.numbers else index
 
     def batch(self, indices: Sequence[int]) -> tuple[Array, ...]:
         """(B, *shape) float32 for each of shapes, of the images at these indices."""
@@ -91,14 +126,30 @@ class Features:
         for taps in track(self.batches(), "Fitting", -(-len(self) // BATCH)):
             yield net(*taps)
 
-    def part(self, indices: Sequence[int]) -> Features:
-        """The same features, of some of the images."""
-        paths = tuple(self.origin.paths[i] for i in indices)
-        samples = tuple(self.origin.samples[i] for i in indices) if self.origin.samples else ()
+    def part(self, photographs: Sequence[int]) -> Features:
+        """The same features, of some of the photographs by their numbers."""
+        windows: dict[int, list[int]] = {}
+        for index, number in enumerate(self.numbers):
+            windows.setdefault(number, []).append(index)
+        chosen = [(new, i) for new, n in enumerate(photographs) for i in windows.get(n, [n])]
+        indices = [index for _, index in chosen]
+        origin = self.origin
+
+        def those(every: tuple[Kept, ...]) -> tuple[Kept, ...]:
+            return tuple(every[i] for i in indices) if every else ()
+
+        origin = replace(
+            origin,
+            paths=those(origin.paths),
+            samples=those(origin.samples),
+            corners=those(origin.corners),
+            kept=those(origin.kept),
+        )
         return replace(
             self,
-            files=tuple(self.files[i] for i in indices),
-            origin=replace(self.origin, paths=paths, samples=samples),
+            files=those(self.files),
+            numbers=tuple(new for new, _ in chosen) if self.numbers else (),
+            origin=origin,
         )
 
 
@@ -143,8 +194,8 @@ def extract(
     is used again. Raises DataError if it cannot be written.
     """
     engine = open_engine(graph, runtime, threads=1) if graph else None
-    store = _store(folder, graph, [asdict(frame)], engine)
-    shapes = _shapes(engine, frame) if engine else ()
+    store = store_of(folder, graph, [asdict(frame)], engine)
+    shapes = shapes_of(engine, frame) if engine else ()
 
     def work(path: Path) -> Fact:
         return _one(path, engine, frame, store)
@@ -171,7 +222,7 @@ def extract_shots(
 ) -> tuple[Features, tuple[Fact, ...]]:
     """Like extract, of all that was taken of each sample."""
     engine = open_engine(graph, runtime, threads=1)
-    store = _store(folder, graph, [asdict(frame), asdict(sight), VERSION], engine)
+    store = store_of(folder, graph, [asdict(frame), asdict(sight), VERSION], engine)
 
     def work(sample: Sample) -> tuple[Fact, Path]:
         try:
@@ -211,8 +262,9 @@ def extract_shots(
     return features, tuple(fact for fact, _ in found)
 
 
-def _store(folder: Path, graph: bytes, told: list[Any], engine: Engine | None) -> Path:
-    """Where features lie. Runtimes agree, but not to the bit: what one made is no other's."""
+def store_of(folder: Path, graph: bytes, told: list[Any], engine: Engine | None) -> Path:
+    """Where features lie, by all that they depend on but the images. Runtimes agree, but not to the
+    bit: what one made is no other's."""
     made_by = [engine.name, engine.version] if engine else []
     key = graph + json.dumps([*told, *made_by], sort_keys=True).encode()
     return folder / hashlib.sha256(key).hexdigest()[:32]
@@ -248,14 +300,20 @@ def _one(path: Path, engine: Engine | None, frame: Frame, store: Path) -> Fact:
     if file.exists():
         file.touch()  # so that trimming takes the oldest
     elif engine is not None:
-        taps = engine.run({"image": frame.to_model(pixels)})
-        keep(file, np.concatenate([tap.ravel() for tap in taps]).tobytes())
+        keep(file, taps_of(engine, frame.to_model(pixels)))
     height, width, channels = pixels.shape
     return Fact(
         sha256=sha256, size=(height, width), channels=channels, bits=8 * pixels.dtype.itemsize
     )
 
 
-def _shapes(engine: Engine, frame: Frame) -> tuple[tuple[int, ...], ...]:
+def taps_of(engine: Engine, image: Array) -> bytes:
+    """A file of Features: of (1, 3, h, w), all taps."""
+    taps = engine.run({"image": image})
+    return np.concatenate([tap.ravel() for tap in taps]).tobytes()
+
+
+def shapes_of(engine: Engine, frame: Frame) -> tuple[tuple[int, ...], ...]:
+    """(C, h', w') of each tap of a frozen backbone."""
     taps = engine.run({"image": np.zeros((1, 3, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)

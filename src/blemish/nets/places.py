@@ -80,20 +80,20 @@ def _split(count: int, pieces: int) -> list[int]:
 def crossed(features: Features, basis: Tensor, ridge: float) -> tuple[Attention, list[Attention]]:
     """The attention of all images, and two of one half each, on one scale.
 
-    The second is of the images at even indices and for those at odd ones, the first the other way
-    round: an image that a Gaussian was fitted on looks too usual to it, few images by far. Raises
-    DataError on fewer than 4 images.
+    The second is of the photographs of even numbers and for those of odd ones, the first the other
+    way round: a part that a Gaussian was fitted on looks too usual to it, few parts by far. Raises
+    DataError on fewer than 4 photographs.
     """
-    if len(features) < 4:
+    if features.photographs < 4:
         raise DataError(
             "a head of made-up defects needs at least 4 good images to learn from, but got"
-            f" {len(features)}; of few a third is spared. Photograph at least 6 good parts, or fit"
-            " with --method padim."
+            f" {features.photographs}; of few a third is spared. Photograph at least 6 good parts,"
+            " or fit with --method padim."
         )
-    evens, odds = range(0, len(features), 2), range(1, len(features), 2)
+    evens, odds = (range(first, features.photographs, 2) for first in (0, 1))
     pair = [
         fit_attention(features.part(half), basis, ridge) for half in (odds, evens)
-    ]  # pair[i % 2] has not seen image i
+    ]  # pair[n % 2] has not seen photograph n
     whole = fit_attention(features, basis, ridge)
     rescale(features, whole, pair)
     return whole, pair
@@ -113,7 +113,7 @@ def _scale(features: Features, pair: Sequence[Attention]) -> tuple[Tensor, Tenso
     total, square = torch.zeros(2, 1, pair[0].groups, 1, 1, dtype=torch.float64)
     for index in range(len(features)):
         taps = (torch.from_numpy(tap) for tap in features.batch([index]))
-        grid = pair[index % 2](*taps).double()
+        grid = pair[features.of(index) % 2](*taps).double()
         total += grid.mean((0, 2, 3), keepdim=True)
         square += grid.square().mean((0, 2, 3), keepdim=True)
     level = total / len(features)

@@ -6,7 +6,9 @@ and outlines run around a blemish, not over it.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +20,7 @@ from blemish.regions import region_mask
 
 RGB = npt.NDArray[np.uint8]  # (H, W, 3)
 Colour = tuple[int, int, int]  # RGB
+Number = TypeVar("Number", bound=np.generic)
 
 OUTLINE: Colour = (0, 229, 255)  # cyan: no heat colour is near it
 CASING: Colour = (16, 24, 32)  # under the outline, so that it shows on white as well
@@ -26,15 +29,42 @@ HEAT_FROM, HEAT_TO = 90, 245  # part of the colour map, of 0 … 255: from purpl
 FAINT, STRONG = 0.25, 0.60  # opacity of the heat at both ends
 NARROWEST = 136  # pixels that a line of the caption needs to be readable
 SMALLEST_TEXT = 0.4  # of OpenCV's font size, 9 pixels high
+LARGEST = 2**24  # pixels of a picture; larger images are drawn smaller
 
 
 def draw_overlay(image: Pixels, prediction: Prediction, levels: tuple[float, float]) -> RGB:
     """The painted image with a bar below that says verdict, score, threshold and p-value.
 
     Arguments and errors as paint. Returns (H + bar, max(W, 136), 3) uint8 RGB: images narrower than
-    136 pixels get a margin on the right, so that the words fit.
+    136 pixels get a margin on the right, so that the words fit; those of more than 16 megapixels
+    are drawn at a half, a third … of their size, and the bar says so.
     """
-    return captioned(paint(image, prediction, levels), prediction)
+    share = shrinkage(image)
+    painted = paint(*smaller(image, prediction, share), levels)
+    return captioned(painted, prediction, f"1/{share} size" if share > 1 else "")
+
+
+def shrinkage(image: Pixels) -> int:
+    """By which whole number the sides of a (H, W, C) image are divided to be drawn, 1 or more."""
+    return math.ceil(math.sqrt(image.shape[0] * image.shape[1] / LARGEST))
+
+
+def smaller(image: Pixels, prediction: Prediction, share: int) -> tuple[Pixels, Prediction]:
+    """Both with sides divided by `share` and rounded up, for pictures: pixels are averaged, of the
+    map the highest value stays, so that no blemish is lost. Regions stay as they are."""
+    if share == 1 or prediction.map.shape != image.shape[:2]:
+        return image, prediction
+    map = highest(prediction.map, share)
+    size = map.shape[::-1]
+    shrunk = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(*map.shape, -1)
+    return shrunk, replace(prediction, map=map)
+
+
+def highest(map: npt.NDArray[Number], share: int) -> npt.NDArray[Number]:
+    """(H, W) → the highest value in each square of `share` pixels a side, less at the far ends."""
+    rows = np.maximum.reduceat(map, range(0, map.shape[0], share), axis=0)
+    squares: npt.NDArray[Number] = np.maximum.reduceat(rows, range(0, map.shape[1], share), axis=1)
+    return squares
 
 
 def captioned(picture: RGB, prediction: Prediction, note: str = "") -> RGB:

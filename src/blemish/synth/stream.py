@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -17,7 +16,6 @@ import numpy.typing as npt
 
 from blemish.errors import SynthError
 from blemish.frame import Frame
-from blemish.images import read_image
 from blemish.records import Mask, Pixels
 from blemish.synth import maker
 from blemish.synth.base import SMALLEST, Maker, white
@@ -47,15 +45,16 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """paths: photographs of good parts. chosen: indices of those that are shown. kinds: of defects,
-    keys of MAKERS, each as often. clean: share of pictures that get no defect, 0 to 1.
+    """read: the photograph of a good part by its number. chosen: numbers of those that are shown.
+    kinds: of defects, keys of MAKERS, each as often. clean: share of pictures that get no defect, 0
+    to 1.
     seed: tells streams apart. detail: shorter side of larger photographs while defects are made, in
     sides of the model's frame; 0 leaves them as they are. rotation: of photographs before a defect
     is made: "none"; "little", up to 5 degrees either way; "quarters", by multiples of 90 degrees,
     each as often, and then a little. made_by: kind → its maker.
     """
 
-    paths: tuple[Path, ...]
+    read: Callable[[int], Pixels]
     chosen: tuple[int, ...]
     frame: Frame
     kinds: tuple[str, ...]
@@ -90,7 +89,7 @@ class Stream:
         """Read and shrunk once; kept while there is room."""
         if source in self.kept:
             return self.kept[source]
-        pixels = read_image(self.paths[source])
+        pixels = self.read(source)
         share = self.detail * max(self.frame.size) / min(pixels.shape[:2])
         if 0 < share < 1:
             size = (round(pixels.shape[1] * share), round(pixels.shape[0] * share))
