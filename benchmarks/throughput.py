@@ -58,19 +58,24 @@ def _throughput(part: Path, runtime: str) -> str:
     every = Inspector.load(part, runtime=runtime)
     settings = {"1, one thread": (one, 1), "1, a thread a core": (every, 1), "2": (every, 2)}
     spent: dict[str, list[float]] = {name: [] for name in settings}
+    busy: dict[str, list[float]] = {name: [] for name in settings}
     for inspector, workers in settings.values():  # sessions and files are warm afterwards
         list(inspector.inspect_many(_paths()[:TURN], workers=workers))
     for _ in range(ROUNDS):
         for name, (inspector, workers) in settings.items():
-            start = time.perf_counter()
+            start, working = time.perf_counter(), time.process_time()
             for _ in inspector.inspect_many(_paths()[:TURN], workers=workers):
                 pass
             spent[name].append(time.perf_counter() - start)
-    lines = [[f"workers ({runtime})", "images a second", "times one of one thread"], ["---"] * 3]
+            busy[name].append(time.process_time() - working)
+    lines = [[f"workers ({runtime})", "images a second", "times one of one thread"]]
+    lines[0].append("CPU ms an image")  # which tells little of other work on the machine
+    lines.append(["---"] * len(lines[0]))
     for name, seconds in spent.items():
         ratios = [base / own for base, own in zip(spent["1, one thread"], seconds, strict=True)]
         told = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        lines.append([name, f"{TURN / statistics.median(seconds):.0f}", told])
+        cpu = f"{statistics.median(busy[name]) / TURN * 1000:.1f}"
+        lines.append([name, f"{TURN / statistics.median(seconds):.0f}", told, cpu])
     return _table(lines)
 
 
