@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,6 +96,7 @@ def test_the_verb_writes_a_model(
     assert f"Wrote {target}" in done.out
     assert open_artifact(target).graph == quick[0].graph  # the same twice
     assert "int8" in run("info", target, "--json").lines()[0]
+    assert re.search(r"eight bits: +all but \d+ of 33 convolutions", run("info", target).out)
     assert run("verify", target, "-q").code == 0
 
 
@@ -153,9 +155,9 @@ def test_too_little_agreement_is_refused(
 
 
 def test_models_that_cannot_be_quantised(quick: tuple[Artifact, Agreement], demo: Path) -> None:
-    with pytest.raises(ConfigError, match="is so already"):
+    with pytest.raises(ConfigError, match="eight bits already"):
         in_eight_bits(quick[0], demo)
-    with pytest.raises(ConfigError, match="several modalities"):
+    with pytest.raises(ConfigError, match="photographs alone"):
         in_eight_bits(graphs.several(), demo)
     with pytest.raises(ExportError, match="must have a frozen backbone"):
         backbone_and_head(graphs.artifact())
