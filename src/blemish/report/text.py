@@ -40,6 +40,7 @@ def about(artifact: Artifact) -> dict[str, str]:
         "licences": licences(stored),
         "data": f"{data['used']} good images of '{data['folder']}', {small} to {large} px",
         **_modalities(artifact),
+        **_inspected(artifact),
         "calibration": f"{len(calibration.scores)} good parts, {calibration.how}",
         "threshold": f"{calibration.threshold:.4g}",
         "promise": calibration.note(),
@@ -47,6 +48,15 @@ def about(artifact: Artifact) -> dict[str, str]:
         **_eight_bits(stored),
         **({"fitted with": f"{stored['runtime']}"} if "runtime" in stored else {}),
         "written with": ", ".join(f"{name} {of}" for name, of in stored["versions"].items()),
+    }
+
+
+def _inspected(artifact: Artifact) -> dict[str, str]:
+    """What of the photographs is looked at, and how large it is, where a person told."""
+    area, scale = artifact.frame.area, artifact.mm_per_pixel
+    return {
+        **({} if area is None else {"inspected": area.told()}),
+        **({} if scale is None else {"scale": f"{scale:g} mm per pixel"}),
     }
 
 
