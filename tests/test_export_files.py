@@ -14,7 +14,7 @@ from onnx import helper
 
 import blemish.export_files as room
 import graphs
-from blemish import surgery, tensorrt
+from blemish import description, surgery, tensorrt
 from blemish.agreement import made_up, require_same
 from blemish.artifact import Artifact
 from blemish.description import NAME, describe, require_describable, words
@@ -98,6 +98,15 @@ def test_a_model_of_several_modalities_is_refused(tmp_path: Path) -> None:
         write_folder(graphs.several(), "onnx", tmp_path / "out")
     require_describable(graphs.artifact())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frame_that_is_not_told_is_refused(
+    model: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(description, "TOLD", ("size",))
+    frame = replace(model.artifact.frame, top=0.5)
+    with pytest.raises(ConfigError, match="this one has top"):
+        write_folder(replace(model.artifact, frame=frame), "onnx", tmp_path / "out")
 
 
 def test_an_export_replaces_an_export_and_nothing_else(model: Inspector, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -95,6 +96,7 @@ def test_the_verb_writes_a_model(
     assert f"Wrote {target}" in done.out
     assert open_artifact(target).graph == quick[0].graph  # the same twice
     assert "int8" in run("info", target, "--json").lines()[0]
+    assert re.search(r"eight bits: +all but \d+ of 33 convolutions", run("info", target).out)
     assert run("verify", target, "-q").code == 0
 
 
@@ -138,24 +140,31 @@ def test_words_that_do_not_go_together(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("room_name", "value"), [("RANK", 1.0), ("DROP", -1.0)])
 def test_too_little_agreement_is_refused(
-    run: Run, part: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    room_name: str, value: float,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(room, room_name, value)
+    run: Run, part: Path, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poor = Agreement(pictures=9, rank=0.5, exact=0.9, quick=0.9)
+    monkeypatch.setattr(room, "compare", lambda *given, **told: poor)
+    monkeypatch.setattr("blemish.quantise.MOST", 0)
     words = ("--to", "blemish", "--int8", "--data", demo)
     done = run("export", part, "-o", tmp_path / "out.blemish", *words)
     assert done.code == 3
+    assert "rank correlation 0.5000" in done.err
     assert "Nothing was written" in done.err
-    assert "image AUROC" in done.err
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("rank", "quick"), [(0.98, 0.9), (0.995, 0.89), (float("nan"), 0.9)])
+def test_what_is_too_little(rank: float, quick: float) -> None:
+    room._require_agreement(Agreement(pictures=9, rank=0.9901, exact=0.9, quick=0.896))
+    with pytest.raises(ExportError, match="image AUROC"):
+        room._require_agreement(Agreement(pictures=9, rank=rank, exact=0.9, quick=quick))
+
+
 def test_models_that_cannot_be_quantised(quick: tuple[Artifact, Agreement], demo: Path) -> None:
-    with pytest.raises(ConfigError, match="is so already"):
+    with pytest.raises(ConfigError, match="eight bits already"):
         in_eight_bits(quick[0], demo)
-    with pytest.raises(ConfigError, match="several modalities"):
+    with pytest.raises(ConfigError, match="photographs alone"):
         in_eight_bits(graphs.several(), demo)
     with pytest.raises(ExportError, match="must have a frozen backbone"):
         backbone_and_head(graphs.artifact())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from typing import Any
 
@@ -17,6 +18,7 @@ from blemish.tiles import Tiles
 
 NAME = "description.json"
 FORMAT = 1
+TOLD = ("size", "fit", "interpolation", "boxes", "top", "white", "tiles")  # of a frame
 IMAGE, MAP = "image", "map"  # what the graph's input and output are called in exported files
 _WAYS = {
     "area": "each side by itself. A side that shrinks: every new pixel is the mean of the part of"
@@ -39,6 +41,18 @@ def require_describable(artifact: Artifact) -> None:
             "a model must be of photographs alone to be exported, but this one learnt from"
             f" {', '.join(artifact.sight.modalities)}, and scans are prepared by blemish itself."
             " Use the part.blemish file with blemish's runtime."
+        )
+    frame = artifact.frame
+    untold = [
+        one.name
+        for one in fields(frame)
+        if one.name not in TOLD and getattr(frame, one.name) != one.default
+    ]
+    if untold:
+        raise ConfigError(
+            f"a model to be exported must rest on nothing but {', '.join(TOLD)} of its frame, but"
+            f" this one has {', '.join(untold)}, which exported files do not tell yet. Use the"
+            " part.blemish file with blemish's runtime."
         )
 
 

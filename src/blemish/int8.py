@@ -21,6 +21,7 @@ from onnx import ModelProto
 from blemish.artifact import Artifact
 from blemish.calibrate import EXTENT_RATE, Calibration, Calibrator
 from blemish.data import open_data
+from blemish.description import require_describable
 from blemish.engines import open_engine
 from blemish.errors import ConfigError, DataError, ExportError, ImageError
 from blemish.frame import Frame
@@ -78,13 +79,14 @@ def in_eight_bits(
     data: its good parts. symmetric: see quantise.Quantiser.
 
     Raises ExportError if maps agree by less than RANK, or more than DROP of image AUROC is lost;
-    ConfigError on a model of several modalities, or in eight bits; DataError on too few images.
+    ConfigError on a model that cannot be exported, or is in eight bits; DataError on too few
+    images.
     """
-    if artifact.sight is not None or _SECTION in artifact.about:
-        what = "is so already" if _SECTION in artifact.about else "learnt from several modalities"
+    require_describable(artifact)
+    if _SECTION in artifact.about:
         raise ConfigError(
-            f"a model must be in floats and of photographs alone for --int8, but this one {what}."
-            " Export it without --int8."
+            "a model must be in floats for --int8, but this one is in eight bits already. Export it"
+            " without --int8, or the one that blemish fit wrote."
         )
     seen, unseen = good_parts(artifact, data, layout, warn)
     order = np.random.default_rng(seed).permutation(len(seen)).tolist()

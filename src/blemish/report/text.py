@@ -45,6 +45,7 @@ def about(artifact: Artifact) -> dict[str, str]:
         "threshold": f"{calibration.threshold:.4g}",
         "promise": calibration.note(),
         "graph": f"{len(artifact.graph) / 1e6:.1f} MB",
+        **_eight_bits(stored),
         **({"fitted with": f"{stored['runtime']}"} if "runtime" in stored else {}),
         "written with": ", ".join(f"{name} {of}" for name, of in stored["versions"].items()),
     }
@@ -71,6 +72,19 @@ def _modalities(artifact: Artifact) -> dict[str, str]:
     return {
         "modalities": f"{', '.join(artifact.sight.modalities)}; {where}",
         "with less": f"thresholds {alone}",
+    }
+
+
+def _eight_bits(stored: dict[str, Any]) -> dict[str, str]:
+    """Of a model whose backbone was put into eight bits: how well it agrees with what it was."""
+    if "int8" not in stored:
+        return {}
+    told = stored["int8"]
+    agreement = told["agreement"]
+    return {
+        "eight bits": f"all but {len(told['floats'])} of {told['convolutions']} convolutions of the"
+        f" backbone; maps' rank correlation {agreement['rank']:.4f}, image AUROC"
+        f" {agreement['quick']:.4f} for {agreement['exact']:.4f}"
     }
 
 
