@@ -17,7 +17,7 @@ from blemish.sensors import Sensor
 
 Map = npt.NDArray[np.float32]  # (H, W), one score a pixel, any real range
 Mask = npt.NDArray[np.bool_]  # (H, W), True on a defect
-Pixels = npt.NDArray[Any]  # (H, W, C) uint8 or uint16, C is 1 or 3 (RGB)
+Pixels = npt.NDArray[Any]  # (H, W, C) uint8, uint16 or float32; 3 channels are RGB
 
 # (H, W) of an image → which of its pixels are inspected, None: all
 Seen = Callable[[Sequence[int]], Mask | None]

@@ -143,7 +143,7 @@ class Inspector:
     ) -> Prediction:
         """Verdict on one part, by its photograph and whatever else the model learnt from.
 
-        image: a file, or (H, W) or (H, W, C) uint8 or uint16 pixels in RGB order; None if the
+        image: a file, or (H, W) or (H, W, C) uint8, uint16 or float pixels, RGB; None if the
             camera gave none. points: a scan, or a file as its sensor wrote it. others: further
             photographs by name. Of a file, what belongs to it is found where it lay beside the
             photographs that were learnt from. What is missing is left out of the verdict, which
