@@ -75,11 +75,12 @@ def turns(sides: dict[str, tuple[str, ...]], paths: list[str]) -> dict[str, list
 def start(line: tuple[str, ...]) -> Any:
     python, *words = line
     return subprocess.Popen(
-        [python, __file__, *words],
+        [python, str(Path(__file__).resolve()), *words],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        cwd=tempfile.gettempdir(),  # the peer keeps a cache where it is started
     )
 
 
@@ -130,7 +131,7 @@ model = Padim(backbone="tf_efficientnet_lite0", layers=[f"blocks.{one}" for one 
               pre_processor=Padim.configure_pre_processor((256, 256)))
 engine = Engine(accelerator="cpu", devices=1, logger=False, default_root_dir=out)
 engine.fit(model, datamodule=data)
-engine.export(model, export_type=ExportType.OPENVINO, export_root=out, input_size=(256, 256))
+engine.export(model, export_type=ExportType.OPENVINO, export_root=out)
 """
 
 
