@@ -5,6 +5,7 @@ from __future__ import annotations
 import accuracy
 import coldstart
 import cost
+import int8
 import latency
 import rehearsal
 import speed
@@ -13,5 +14,5 @@ import throughput
 import synth
 
 if __name__ == "__main__":
-    for table in (latency, coldstart, cost, speed, throughput, synth, rehearsal, accuracy):
+    for table in (latency, coldstart, cost, int8, speed, throughput, synth, rehearsal, accuracy):
         table.main()
