@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import accuracy
+import coldstart
+import cost
+import latency
 import rehearsal
 import speed
 import throughput
@@ -10,5 +13,5 @@ import throughput
 import synth
 
 if __name__ == "__main__":
-    for table in (speed, throughput, synth, rehearsal, accuracy):
+    for table in (latency, coldstart, cost, speed, throughput, synth, rehearsal, accuracy):
         table.main()

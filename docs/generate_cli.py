@@ -11,9 +11,9 @@ from blemish.cli import app
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 96  # characters a line of help
 VERBS = (
-    "fit", "inspect", "evaluate", "info", "bench", "synth", "demo", "data", "data info",
-    "data doctor", "weights", "weights list", "weights fetch", "weights import", "weights verify",
-    "weights bundle",
+    "fit", "inspect", "evaluate", "info", "bench", "synth", "export", "verify", "demo", "data",
+    "data info", "data doctor", "weights", "weights list", "weights fetch", "weights import",
+    "weights verify", "weights bundle",
 )  # fmt: skip
 
 

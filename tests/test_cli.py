@@ -28,7 +28,7 @@ from blemish.images import read_map
 from blemish.runtime import Inspector
 from blemish.scoring import jobs
 
-VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "demo")
+VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "export", "verify", "demo")
 SMALL = ("--size", "64")
 LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms", "runtime"}
 FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",

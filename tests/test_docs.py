@@ -34,8 +34,16 @@ from blemish.errors import BlemishError
 from blemish.runtime import Inspector
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/tour.md", "docs/data.md", "docs/synth.md", "docs/weights.md",
-         "docs/runtimes.md", "docs/line.md")  # fmt: skip
+PAGES = (
+    "README.md",
+    "docs/tour.md",
+    "docs/data.md",
+    "docs/synth.md",
+    "docs/weights.md",
+    "docs/runtimes.md",
+    "docs/line.md",
+    "docs/regions.md",
+)
 RUN = ("python", "console", "bash", "sh", "shell")
 BLOCK = re.compile(
     r"(?P<spared><!--\s*not run:(?P<reason>.*?)-->[ \t]*\n\s*)?"

@@ -21,7 +21,8 @@ from blemish.cache import cache_folder, trim
 from blemish.engines import open_engine
 from blemish.errors import ConfigError, DataError, ExportError
 from blemish.export import check_join, check_parity, join, settle, to_onnx
-from blemish.fitting import backbone_graph, choose, find_white, fit_folder, writable
+from blemish.fitting import backbone_graph, choose, fit_folder, writable
+from blemish.levels import find_white
 from blemish.methods import METHODS
 from blemish.methods.base import tap_names
 from blemish.runtime import Inspector

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
+from blemish import frame as room
 from blemish.errors import ImageError
 from blemish.frame import Frame
 
@@ -264,11 +265,15 @@ def test_long_maps_and_read_only_grids() -> None:
 
 
 @quick
-@given(size=sizes, top=st.floats(0, 1), seed=seeds)
-def test_score_is_the_mean_of_the_highest(size: tuple[int, int], top: float, seed: int) -> None:
+@given(size=sizes, top=st.floats(0, 1), seed=seeds, at_once=st.sampled_from([1, 50, 2**23]))
+def test_score_is_the_mean_of_the_highest(
+    size: tuple[int, int], top: float, seed: int, at_once: int
+) -> None:
     map = grid_of(size, seed)
     map.flags.writeable = False
     count = max(1, int(map.size * top))
     expected = np.sort(map.ravel())[::-1][:count].astype(np.float64).mean()
-    assert Frame(size=(8, 8), top=top).score(map) == pytest.approx(expected, abs=1e-9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "AT_ONCE", at_once)
+        assert Frame(size=(8, 8), top=top).score(map) == pytest.approx(expected, abs=1e-9)
     assert Frame(size=(8, 8)).score(map) == map.max()

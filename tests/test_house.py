@@ -37,6 +37,7 @@ LIGHT_ROOMS = (
     "blemish.scans", "blemish.geometry", "blemish.background", "blemish.fpfh",
     "blemish.data.demo3d", "blemish.sensors", "blemish.patterns", "blemish.data.partners",
     "blemish.tiles", "blemish.cli_sensors", "blemish.cli_fit", "blemish.cli_inspect",
+    "blemish.area", "blemish.regions", "blemish.bands", "blemish.tiffs",
     "blemish.cli_data", "blemish.report.checkup", "blemish.artifact", "blemish.calibrate",
     "blemish.bench.suite", "blemish.bench.run", "blemish.bench.page", "blemish.bench.tables",
     "blemish.synth", "blemish.synth.dataset", "blemish.cli_synth", "blemish.settings",
@@ -44,7 +45,9 @@ LIGHT_ROOMS = (
     "blemish.nets.fetch", "blemish.nets.bundle",
     "blemish.pipeline", "blemish.watch", "blemish.arrivals", "blemish.journal", "blemish.cli_watch",
     "blemish.scoring", "blemish.shots", "blemish.descriptors", "blemish.groups", "blemish.images",
-    "blemish.records", "blemish.errors", "blemish.track", "blemish.engines", "blemish.fastest",
+    "blemish.records", "blemish.errors", "blemish.track",
+    "blemish.cli_export", "blemish.description", "blemish.agreement", "blemish.verify",
+    "blemish.engines", "blemish.fastest",
 )  # fmt: skip
 
 

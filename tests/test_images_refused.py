@@ -18,8 +18,9 @@ from blemish.errors import ImageError
 from blemish.images import (
     MAX_PIXELS,
     read_image,
+    read_mask,
 )
-from pictures import COLOUR8, COLOUR16, GREY8, NOISE, RNG, png16, png_of, read, saved, tiff, zeros
+from pictures import COLOUR16, GREY8, NOISE, RNG, png16, png_of, read, saved, tiff, zeros
 
 
 def test_missing_folder_and_empty_files_are_refused(tmp_path: Path) -> None:
@@ -77,19 +78,11 @@ def test_pixels_that_end_early_are_refused() -> None:
         read(png16(RNG.integers(0, 65536, (90, 80, 3), dtype=np.uint16), cut=20_000))
 
 
-def test_floats_are_refused() -> None:
+def test_masks_of_no_numbers_are_refused(tmp_path: Path) -> None:
     holes = np.where(GREY8 > 100, np.nan, 1.0).astype(np.float32)
-    with pytest.raises(ImageError, match=r"8 or 16 bits a pixel, but holds 32-bit floats"):
-        read(tiff(holes, photometric="minisblack"))
-    for pixels, photometric in ((COLOUR8 / np.float32(255), "rgb"), (GREY8 / 255.0, "minisblack")):
-        with pytest.raises(ImageError, match="save it as PNG"):
-            read(tiff(pixels, photometric=photometric))
-
-
-def test_16_bit_colour_planes_are_refused_rather_than_mixed_up() -> None:
-    planes = np.ascontiguousarray(np.moveaxis(COLOUR16, 2, 0))
-    with pytest.raises(ImageError, match="pixel by pixel"):
-        read(tiff(planes, photometric="rgb", planarconfig="separate"))
+    (tmp_path / "mask.tiff").write_bytes(tiff(holes, photometric="minisblack"))
+    with pytest.raises(ImageError, match=r"mask.tiff' must hold finite numbers, but .* are NaN"):
+        read_mask(tmp_path / "mask.tiff", (7, 5))
 
 
 def test_bombs_are_refused_by_their_header() -> None:

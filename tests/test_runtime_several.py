@@ -13,8 +13,10 @@ import pytest
 from onnx import helper
 
 import blemish
+from blemish import fastest
 from blemish.artifact import Artifact
 from blemish.calibrate import Calibrator
+from blemish.engines import TOLERANCE, difference
 from blemish.errors import ArtifactError, ConfigError, ImageError, ShapeError
 from blemish.frame import Frame
 from blemish.images import write_png
@@ -98,6 +100,30 @@ def three() -> Inspector:
 
 
 # verdicts with and without
+
+
+def test_runtimes_agree_on_every_choice_of_modalities(three: Inspector) -> None:
+    pytest.importorskip("openvino")
+    elsewhere = Inspector(three.artifact, runtime="openvino", threads=1)
+    sight = three.artifact.sight
+    assert sight is not None
+    for choice in sight.choices():
+        shot = good(7, "infrared").without([one for one in sight.modalities if one not in choice])
+        one, other = three.inspect_shot(shot), elsewhere.inspect_shot(shot)
+        assert (one.missing, one.verdict) == (other.missing, other.verdict)
+        assert difference(one.map, other.map) <= TOLERANCE
+        assert other.score == pytest.approx(one.score, rel=TOLERANCE)
+
+
+def test_several_modalities_can_be_measured(
+    two: Inspector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BLEMISH_RUNTIME", "auto")
+    monkeypatch.setenv("BLEMISH_CACHE", str(tmp_path))
+    monkeypatch.setattr(fastest, "SECONDS", 0.0)
+    found = Inspector(two.artifact, threads=1)
+    assert found.runtime.how.startswith(("measured: onnxruntime", "the only one"))
+    assert Inspector(two.artifact, threads=1).runtime.name == found.runtime.name
 
 
 def test_both_photograph_alone_and_points_alone(two: Inspector) -> None:

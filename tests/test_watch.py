@@ -220,6 +220,7 @@ def test_half_a_file_is_waited_for_and_broken_ones_are_told_once(
 def test_a_share_that_is_away_is_waited_for_and_a_locked_file_is_told(
     run: Callable[..., list[Outcome]],
     tmp_path: Path,
+    notes: list[str],
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     told: bool,
@@ -235,7 +236,11 @@ def test_a_share_that_is_away_is_waited_for_and_a_locked_file_is_told(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
         assert [one.verdict for one in run(int(told), patience=0.0)] == ["error"] * told
+        notes.clear()
         assert run(patience=0.0) == []
+    assert [note.startswith(f"waiting: '{path}' must be a readable") for note in notes] == [
+        True
+    ] * (not told)
     if told:
         assert os.strerror(number) in rows(tmp_path / "out")[0]["error"]
         path.write_bytes(path.read_bytes())  # or the next watch believes size and time

@@ -41,6 +41,9 @@ def fit(
     seed: int = 0,
     rehearse: bool = False,
     commercial: bool = False,
+    roi: str | Path | None = None,
+    ignore: str | Path | None = None,
+    mm_per_pixel: float | None = None,
     runtime: str = "onnxruntime",
 ) -> Inspector:
     """Learns from the good images of a folder; needs the train extra.
@@ -53,12 +56,16 @@ def fit(
     rehearse: also report, in the Inspector's artifact.about["rehearsal"], how made-up defects on
         good parts that a model was not fitted on are found (blemish.rehearse).
     commercial: refuse pretrained weights that are not cleared for commercial use (docs/weights.md).
+    roi, ignore: files of what is inspected, and of what in it is not: polygons in JSON or masks
+        (docs/regions.md). The model keeps them.
+    mm_per_pixel: side of a pixel of the photographs; regions then have sizes in mm, too.
     runtime: what runs the frozen backbone, and the Inspector: a name from docs/runtimes.md.
     Returns an Inspector, ready to inspect and to save.
     Raises DataError, ConfigError, WeightsError or MissingExtraError, each saying what to do.
     """
     with _needs_extra("fitting", "train"):
         from blemish.fitting import fit_folder  # torch is for the workshop only
+    from blemish.area import read_area
 
     return fit_folder(
         data,
@@ -70,6 +77,8 @@ def fit(
         seed=seed,
         rehearse=rehearse,
         commercial=commercial,
+        area=read_area(roi, ignore),
+        mm_per_pixel=mm_per_pixel,
         runtime=runtime,
     )
 

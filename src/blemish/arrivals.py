@@ -48,6 +48,7 @@ class Arrival:
 class _Waiting:
     marks: tuple[Stamp | None, ...]
     since: float
+    told: bool = False
 
 
 class Arrivals:
@@ -95,6 +96,13 @@ class Arrivals:
     def settle(self, name: str) -> None:
         """A name was judged, or begins anew: it is waited for no longer."""
         self._waiting.pop(name, None)
+
+    def explain(self, name: str, why: str) -> None:
+        """Notes, once, why a name is still waited for."""
+        waiting = self._waiting.get(name)
+        if waiting is not None and not waiting.told:
+            waiting.told = True
+            self._note(f"waiting: {why}")
 
     def _fresh(self, done: dict[str, Done]) -> dict[str, tuple[Path, Stamp]]:
         troubles: set[str] = set()

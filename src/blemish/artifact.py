@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blemish.area import area_from_json
+from blemish.bands import bands_from_json
 from blemish.calibrate import Calibration
 from blemish.data.partners import others_from_json, sample_of
 from blemish.errors import ArtifactError, ConfigError, ImageError
@@ -44,6 +46,7 @@ class Artifact:
     sight: what it is shown of several modalities; None takes a photograph. parted: the calibration
         of each choice of them but all, by their names with + between. sensor, others: where what
         belongs to a photograph lies, if a person told; see data/partners.py.
+    mm_per_pixel: side of a pixel of the photographs, above 0; None if nobody told.
     about: plain JSON on method, preset, config, seed, backbone and all pretrained weights (with
         licences), whether commercial use was asked for, data and versions; on the rehearsal if
         there was one.
@@ -57,6 +60,7 @@ class Artifact:
     parted: dict[str, Calibration] = field(default_factory=dict)
     sensor: Sensor | None = None
     others: dict[str, str] = field(default_factory=dict)
+    mm_per_pixel: float | None = None
 
     def calibration_of(self, shot: Shot) -> tuple[Calibration, tuple[str, ...]]:
         """The calibration of good parts that came with what this shot has, and what is missing."""
@@ -115,6 +119,7 @@ class Artifact:
             "frame": {name: one for name, one in asdict(self.frame).items() if one is not None},
             "calibration": asdict(self.calibration),
             **self.several(),
+            **({} if self.mm_per_pixel is None else {"mm_per_pixel": self.mm_per_pixel}),
             "members": {GRAPH: member},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
@@ -157,6 +162,7 @@ def open_artifact(path: str | Path) -> Artifact:
             frame=_frame(manifest.pop("frame")),
             calibration=_calibration(manifest.pop("calibration")),
             **_several(manifest),
+            mm_per_pixel=_scale(manifest.pop("mm_per_pixel", None)),
             about=_about(manifest),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -215,8 +221,10 @@ def _require(holds: bool, what: str) -> None:
 def _frame(stored: dict[str, Any]) -> Frame:
     boxes = tuple((int(width), int(passes)) for width, passes in stored.pop("boxes"))
     height, width = (int(side) for side in stored.pop("size"))
+    area = area_from_json(stored.pop("area", None))
+    bands = bands_from_json(stored.pop("bands", None))
     tiles = _tiles(stored.pop("tiles", None))
-    frame = Frame(size=(height, width), boxes=boxes, tiles=tiles, **stored)
+    frame = Frame(size=(height, width), boxes=boxes, area=area, bands=bands, tiles=tiles, **stored)
     _require(0 < min(frame.size) <= max(frame.size) <= LARGEST_SIDE, "the frame's size")
     _require(frame.fit in ("stretch", "pad"), "the frame's fit")
     ways = ("area", "bicubic", "bilinear")
@@ -250,6 +258,13 @@ def _calibration(stored: dict[str, Any]) -> Calibration:
     return calibration
 
 
+def _scale(stored: Any) -> float | None:
+    if stored is None:
+        return None
+    _require(type(stored) in (int, float) and 0 < stored < math.inf, "the millimetres per pixel")
+    return float(stored)
+
+
 def _several(manifest: dict[str, Any]) -> dict[str, Any]:
     """What belongs to several modalities, taken out of the manifest; nothing of one."""
     stored = {name: manifest.pop(name, None) for name in ("sight", "parted", "sensor", "others")}
@@ -281,10 +296,13 @@ def _sight(stored: dict[str, Any]) -> Sight:
 
 def _about(manifest: dict[str, Any]) -> dict[str, Any]:
     about = {key: value for key, value in manifest.items() if key not in ("format", "members")}
-    for key in ("config", "backbone", "data", "versions", "rehearsal"):
+    for key in ("config", "backbone", "data", "versions", "rehearsal", "int8"):
         _require(isinstance(about.get(key, {}), dict), key)
     weights = about.get("weights", [])
     _require(isinstance(weights, list) and all(isinstance(one, dict) for one in weights), "weights")
-    seen = about.get("data", {}).get("sha256", [])
-    _require(isinstance(seen, list) and all(isinstance(one, str) for one in seen), "data's sha256")
+    for key in ("sha256", "spared"):
+        seen = about.get("data", {}).get(key, [])
+        _require(
+            isinstance(seen, list) and all(isinstance(one, str) for one in seen), f"data's {key}"
+        )
     return about

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from blemish.errors import ConfigError, DataError
-from blemish.records import Map
+from blemish.records import Map, Seen
 
 CONFIDENCE = 0.95  # of the promised false-alarm rate
 EXTENT_RATE = 0.002  # share of good pixels that lie above the outline level
@@ -128,12 +128,15 @@ class Calibrator:
         *,
         false_alarms: float,
         how: Literal["held out", "cross-fitted"],
+        seen: Seen = lambda size: None,
     ) -> None:
+        """seen: (H, W) of a map → which of its pixels are inspected, None: all."""
         if not 0 < false_alarms < 1:
             raise ConfigError(
                 f"false_alarms must be between 0 and 1 (0.01 is 1 %), but is {false_alarms}."
             )
         self.score_of, self.false_alarms, self.how = score_of, false_alarms, how
+        self.seen = seen
         self._scores: list[float] = []
         self._peaks: list[float] = []
         self._pixels: list[Map] = []
@@ -142,8 +145,11 @@ class Calibrator:
         """Takes in the native map of one good part."""
         self._scores.append(self.score_of(map))
         self._peaks.append(float(map.max()))
-        step = max(1, math.isqrt(map.size // THINNED))
-        self._pixels.append(map[::step, ::step].ravel())
+        seen = self.seen(map.shape)
+        pixels = map if seen is None else map[seen][None]
+        step = max(1, math.isqrt(pixels.size // THINNED))
+        thinned = pixels[::step, ::step] if seen is None else pixels[:, :: step**2]
+        self._pixels.append(thinned.ravel())
 
     def result(self) -> Calibration:
         """What was taken in. Raises DataError on no maps or non-finite scores."""

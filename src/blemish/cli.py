@@ -1,8 +1,9 @@
 """The command line: one short function a verb; all logic is elsewhere.
 
-Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), data doctor has findings, or
-weights verify found damage · 2 the command line is wrong · 3 it could not be done, and the message
-says what to do · 4 done, but some files could not be read · 130 stopped by Ctrl-C.
+Exit codes: 0 done · 1 a defect was found (inspect --fail-on-defect), data doctor has findings,
+weights verify found damage, or verify that runtimes differ · 2 the command line is wrong · 3 it
+could not be done, and the message says what to do · 4 done, but some files could not be read · 130
+stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import typer
 
 import blemish
 from blemish.cli_data import app as data_app
+from blemish.cli_export import export, verify
 from blemish.cli_fit import fit
 from blemish.cli_inspect import inspect
 from blemish.cli_parts import (
@@ -48,8 +50,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learns what good parts look like, then finds, outlines and measures defects.",
     epilog="Exit codes: 0 done; 1 a defect was found (inspect --fail-on-defect), data doctor has"
-    " findings, or weights verify found damage; 2 the command line is wrong; 3 it could not be"
-    " done; 4 done, but some files could not be read; 130 Ctrl-C.",
+    " findings, weights verify found damage, or verify that runtimes differ; 2 the command line is"
+    " wrong; 3 it could not be done; 4 done, but some files could not be read; 130 Ctrl-C.",
 )
 
 app.add_typer(data_app, name="data")
@@ -181,6 +183,8 @@ def bench(
 
 
 app.command()(synth)
+app.command()(export)
+app.command()(verify)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import typer
 from blemish.cli_parts import (
     Json,
     Layout,
+    MmPerPixel,
     Quiet,
     Runtime,
     Seed,
@@ -71,6 +72,14 @@ def fit(
         bool,
         typer.Option("--commercial", help="Refuse weights not cleared for commercial use."),
     ] = False,
+    roi: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What is inspected: polygons (JSON) or a mask."),
+    ] = None,
+    ignore: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What is not: polygons (JSON) or a mask.")
+    ] = None,
+    mm_per_pixel: MmPerPixel = None,
     runtime: Runtime = "onnxruntime",
     points: Points = None,
     depth: Depth = None,
@@ -93,6 +102,7 @@ def fit(
     settings |= {name: value for name, value in told.items() if value is not None}
     with needs_extra("fitting", "train"):
         from blemish.fitting import fit_folder, writable  # torch takes seconds to import
+    from blemish.area import read_area
     from blemish.report.text import rehearsal_table
 
     writable(output)
@@ -108,6 +118,8 @@ def fit(
         commercial=commercial,
         sensor=sensor,
         others=parse_others(other or []),
+        area=read_area(roi, ignore),
+        mm_per_pixel=mm_per_pixel,
         runtime=runtime,
         track=bars(quiet),
         warn=note(quiet),

@@ -14,6 +14,7 @@ from blemish.cli_parts import (
     FOUND,
     INCOMPLETE,
     Json,
+    MmPerPixel,
     Part,
     Quiet,
     Runtime,
@@ -35,6 +36,7 @@ def inspect(
         Path | None, typer.Option("-o", "--output", help="Folder for overlays and maps.")
     ] = None,
     without: Without = None,
+    mm_per_pixel: MmPerPixel = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -73,6 +75,7 @@ def inspect(
             runtime=runtime,
             threads=threads,
             without=without or [],
+            mm_per_pixel=mm_per_pixel,
             workers=workers,
             poll=poll,
             patience=patience,
@@ -87,6 +90,8 @@ def inspect(
     todo = jobs(images or [], output)
     count = min(workers_for(workers), len(todo))
     inspector = blemish.load(part, runtime=runtime, threads=threads).one_of(count)
+    if mm_per_pixel is not None:
+        inspector.rescale(mm_per_pixel)
     track = silent if as_json and sys.stdout.isatty() else bars(quiet)
     counts = {"good": 0, "defect": 0, "error": 0}
     found = inspect_all(inspector, todo, without or (), count)

@@ -19,6 +19,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bars, notes or summary.")]
 Layout = Annotated[str, typer.Option(help="auto, or a name from docs/data.md.")]
 Seed = Annotated[int, typer.Option(help="Of everything random.", min=0)]
+MmPerPixel = Annotated[
+    float | None, typer.Option(metavar="X", help="Side of a pixel; sizes are told in mm, too.")
+]
 Part = Annotated[Path, typer.Argument(help="A file written by blemish fit.", show_default=False)]
 Runtime = Annotated[
     str,
@@ -89,11 +92,12 @@ def summary(path: Path, artifact: Any) -> dict[str, Any]:
     """What `fit --json` and `info --json` print: the manifest and what follows from it."""
     from dataclasses import asdict
 
-    calibration = artifact.calibration
+    calibration, area = artifact.calibration, artifact.frame.area
     return {
         "file": str(path),
         **artifact.about,
-        "frame": asdict(artifact.frame),
+        "frame": {**asdict(artifact.frame), "area": area and area.told()},
+        "mm_per_pixel": artifact.mm_per_pixel,
         "calibration": asdict(calibration),
         "threshold": calibration.threshold,
         "promised_false_alarm_rate": calibration.promised,
@@ -106,10 +110,13 @@ def row(outcome: Any) -> str:
     """One line of inspect's table."""
     if outcome.prediction is None:
         return f"error    {outcome.error}"
-    p = outcome.prediction
-    largest = max((region.area_px for region in p.regions), default=0)
-    count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
-    where = f"{count}, largest {largest} px" if p.regions else ""
+    from blemish.regions import sizes  # OpenCV would slow down every other verb
+
+    p, where = outcome.prediction, ""
+    if p.regions:
+        largest = max(p.regions, key=lambda one: one.area_px)
+        count = f"{len(p.regions)} region" + "s" * (len(p.regions) > 1)
+        where = f"{count}, largest {sizes(largest)}"
     less = f"without {', '.join(p.missing)}" if p.missing else ""
     told = "  ".join(one for one in (where, less) if one)
     return f"{p.verdict:<7}  {p.score:9.4g}  p {p.p_value:6.4f}  {outcome.file}  {told}".rstrip()

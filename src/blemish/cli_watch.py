@@ -26,6 +26,7 @@ def watch_folder(
     runtime: str,
     threads: int,
     without: list[str],
+    mm_per_pixel: float | None,
     workers: int,
     poll: float,
     patience: float,
@@ -43,6 +44,8 @@ def watch_folder(
     require_folder(folder)
     count = workers_for(workers)
     inspector = blemish.load(part, runtime=runtime, threads=threads).one_of(count)
+    if mm_per_pixel is not None:
+        inspector.rescale(mm_per_pixel)
     model = hashlib.sha256(part.read_bytes()).hexdigest()[:12]
     with Journal(output or folder / HIDDEN) as journal, stopping() as stop:
         _begin(note(quiet), folder, journal)

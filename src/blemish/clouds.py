@@ -17,7 +17,8 @@ import numpy.typing as npt
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from blemish.errors import DataError, ImageError
-from blemish.images import PLANAR_CONFIGURATION, read_bytes, read_image
+from blemish.images import read_bytes, read_image
+from blemish.tiffs import PLANAR
 
 Field = npt.NDArray[np.float32]  # (H, W)
 Cloud = npt.NDArray[np.float32]  # (H, W, 3): x, y, z
@@ -55,7 +56,7 @@ def _in_planes(data: bytes) -> bool:
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
-        return bool(tags.get(PLANAR_CONFIGURATION, 1) != 1)
+        return bool(tags.get(PLANAR, 1) != 1)
     except Exception:  # whatever it stumbles over, this is no TIFF that OpenCV reads
         return True
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 class BlemishError(Exception):
@@ -68,6 +69,11 @@ class MissingExtraError(BlemishError):
         super().__init__(
             f"{what} needs packages that are not installed. Run: pip install 'blemish[{extra}]'"
         )
+
+
+def about(error: Exception, file: Path) -> str:
+    """The error's sentence, beginning with the file that it is about unless it names it already."""
+    return str(error) if str(file) in str(error) else f"'{file}': {error}"
 
 
 @contextmanager

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import io
-import tempfile
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx.compose
-import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
 from blemish.engines import TOLERANCE, difference, entries, open_engine
 from blemish.errors import ExportError
+from blemish.surgery import settled
 
 OPSET = 17
 _IMAGE = "backbone/image"
@@ -81,29 +79,12 @@ def join(backbone: bytes, head: bytes) -> bytes:
 
 
 def settle(graph: bytes, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The same graph for inputs of these shapes alone, by the names that entries gives: what
-    follows from the sizes is worked out once, constants are folded, steps that do nothing are gone.
-
-    All of it in standard ONNX: what ONNX Runtime does for the machine at hand is left to the
-    machine that the graph will run on.
-    """
-    fixed = onnx.load_from_string(graph)
-    for entry in fixed.graph.input:
-        sides = entry.type.tensor_type.shape.dim
-        for side, length in zip(sides, shapes[entry.name.rsplit("/", 1)[-1]], strict=True):
-            side.dim_value = length  # in place of a name
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.onnx"
-        options.optimized_model_filepath = str(path)
-        ort.InferenceSession(fixed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        settled = onnx.load(path)
-    used = {node.domain for node in settled.graph.node}
-    for opset in [one for one in settled.opset_import if one.domain not in used]:
-        settled.opset_import.remove(opset)  # the runtime names all that it knows
-    return bytes(settled.SerializeToString())
+    """See surgery.settled. shapes: of the inputs, by the names that entries gives."""
+    named = {
+        entry.name: shapes[entry.name.rsplit("/", 1)[-1]]
+        for entry in onnx.load_from_string(graph).graph.input
+    }
+    return bytes(settled(graph, named).SerializeToString())
 
 
 def check_join(

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from blemish.area import Area
 from blemish.artifact import Artifact
 from blemish.cache import backgrounds_folder, cache_folder, keep, trim
 from blemish.calibrate import Calibration, Calibrator
 from blemish.data import open_data
 from blemish.engines import DEFAULT, open_engine
-from blemish.errors import ConfigError, DataError, ImageError
+from blemish.errors import ConfigError, DataError
 from blemish.export import check_join, check_parity, join, settle, to_onnx
-from blemish.frame import SIXTEEN_BIT_WHITES, Frame
+from blemish.frame import Frame
 from blemish.groups import GROUPS, SIZE
 from blemish.heads import ALL, Choice, feed, inputs, native_maps
-from blemish.images import has_sixteen_bits, read_image, write_whole
+from blemish.images import write_whole
+from blemish.levels import frame_of, photographs
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method
 from blemish.nets.features import Features, chosen_runtime, extract, extract_shots
@@ -35,6 +36,7 @@ from blemish.nets.windows import extract_windows
 from blemish.parts import GoodParts, Split, remarks, split, usable
 from blemish.provenance import describe, require_cleared, summary, weights_files
 from blemish.records import Sample
+from blemish.regions import require_scale
 from blemish.rehearse import Rehearsal, prepare
 from blemish.runtime import Inspector, Scorer
 from blemish.sensors import Sensor
@@ -58,27 +60,28 @@ def fit_folder(
     commercial: bool = False,
     sensor: Sensor | None = None,
     others: Mapping[str, str] | None = None,
+    area: Area | None = None,
+    mm_per_pixel: float | None = None,
     runtime: str = DEFAULT,
     track: Track = silent,
     warn: Callable[[str], None] = lambda message: None,
 ) -> Inspector:
-    """See blemish.fit. track: shows progress. warn: is told of images left out and why."""
-    if not 0 < false_alarms < 1:
-        raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
+    """See blemish.fit. area: what is inspected. track: progress. warn: hears what is left out."""
+    _require_told(false_alarms, mm_per_pixel)
     kind, config = choose(method, preset, settings or {})
     if commercial:
         require_cleared(config)
     dataset = open_data(data, layout, sensor=sensor, others=others)
-    for note in dataset.notes:
-        warn(note)
+    _tell(warn, dataset.notes)
     sight = sight_of(config, dataset.train, rehearse)
-    frame = replace(config.frame(), white=find_white(photographs(dataset.train, sight)))
-    (backbone,) = track(map(backbone_graph, [config], [sight]), "Preparing the backbone", 1)
+    plain = kind.name if kind.trained or sight is not None or rehearse else None
+    frame = frame_of(config, photographs(dataset.train, sight), area, plain)
+    graphs = map(backbone_graph, [config], [sight], [frame.planes // 3])
+    (backbone,) = track(graphs, "Preparing the backbone", 1)
     runtime = chosen_runtime(backbone, frame, sight, runtime)
     good = look(dataset.train, backbone, frame, sight, runtime=runtime, track=track, warn=warn)
     parts = split(len(good.paths), false_alarms, seed, kind.trained)
-    spared = [good.paths[i] for fold in parts.folds for i in fold]
-    rehearsal = prepare(spared, seed=seed, track=track) if rehearse else None
+    rehearsal = _rehearsal(good, parts, seed, track) if rehearse else None
     hear = _hearing(rehearsal, backbone)
     head, calibrations, fitted = learn(
         kind, config, good, parts, false_alarms=false_alarms, seed=seed, track=track, hear=hear
@@ -100,9 +103,26 @@ def fit_folder(
             parted={"+".join(choice): calibrations[choice] for choice in fewer},
             sensor=sensor if sight else None,
             others=dict(others or {}) if sight else {},
+            mm_per_pixel=mm_per_pixel,
         ),
         runtime=runtime,
     )
+
+
+def _tell(warn: Callable[[str], None], sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        warn(sentence)
+
+
+def _require_told(false_alarms: float, mm_per_pixel: float | None) -> None:
+    if not 0 < false_alarms < 1:
+        raise ConfigError(f"false_alarms must be between 0 and 1, but is {false_alarms}.")
+    require_scale(mm_per_pixel)
+
+
+def _rehearsal(good: GoodParts, parts: Split, seed: int, track: Track) -> Rehearsal:
+    spared = [good.paths[i] for fold in parts.folds for i in fold]
+    return prepare(spared, seed=seed, seen=good.frame.seen, track=track)
 
 
 def _hearing(rehearsal: Rehearsal | None, backbone: bytes) -> Callable[[bytes, GoodParts], None]:
@@ -131,12 +151,6 @@ def sight_of(config: Config, samples: Sequence[Sample], rehearse: bool) -> Sight
             f" {', '.join(sight.modalities)}. Fit without --rehearse."
         )
     return sight
-
-
-def photographs(samples: Sequence[Sample], sight: Sight | None) -> list[Path]:
-    """All files that the model is shown as photographs."""
-    others = [] if sight is None else [path for one in samples for _, path in one.others]
-    return [*(sample.image for sample in samples), *others]
 
 
 def look(
@@ -204,24 +218,11 @@ def choose(method: str, preset: str, settings: dict[str, Any]) -> tuple[type[Met
     return METHODS[method], configure(presets[preset], settings)
 
 
-def find_white(paths: Sequence[Path]) -> int:
-    """What counts as white in 16-bit files: the fewest of 10, 12, 14 or 16 bits that hold all of
-    their pixels. Cameras write 10- and 12-bit pixels into 16-bit files as they are."""
-    brightest = 0
-    for path in paths:
-        if has_sixteen_bits(path):
-            try:
-                brightest = max(brightest, int(read_image(path).max()))
-            except ImageError:
-                continue  # reported when its features are computed
-    fits = [white for white in SIXTEEN_BIT_WHITES if 0 < brightest <= white]
-    return fits[0] if fits else SIXTEEN_BIT_WHITES[-1]
-
-
-def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
+def backbone_graph(config: Config, sight: Sight | None = None, pictures: int = 1) -> bytes:
     """The frozen backbone as ONNX, exported on first use and kept in the cache; none of no taps.
 
-    sight: if it shows a scan in groups, Point-MAE is part of it.
+    sight: if it shows a scan in groups, Point-MAE is part of it. pictures: of three planes that an
+    image has.
     """
     if not config.taps:
         weights_files(config)  # what is not there is said now, not after looking at the photographs
@@ -238,6 +239,7 @@ def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
     if sight is not None and sight.points == "groups":
         points = find_weights("point_mae", config.pretrained()["point_mae"], "point_mae")
         key += f" {file_hash(points)} {sight.grid} {GROUPS} {SIZE}"
+    key += f" {pictures} pictures" * (pictures > 1)
     kept = cache_folder() / "graphs" / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.onnx"
     if kept.is_file():
         kept.touch()
@@ -246,7 +248,7 @@ def backbone_graph(config: Config, sight: Sight | None = None) -> bytes:
 
     shapes = Shapes(read_point_mae(points), sight.grid) if sight and points else None
     size = (config.size, config.size)
-    graph = frozen_graph(config.backbone, config.taps, size, weights, shapes)
+    graph = frozen_graph(config.backbone, config.taps, size, weights, shapes, pictures)
     keep(kept, graph)
     return graph
 
@@ -268,8 +270,9 @@ def learn(
     hear: is given the head of each fold's model, and the parts which that model has not seen.
     """
     sight = good.features.origin.sight
+    score, seen = good.frame.score, good.frame.seen
     kept = {
-        choice: Calibrator(good.frame.score, false_alarms=false_alarms, how=parts.how)
+        choice: Calibrator(score, false_alarms=false_alarms, how=parts.how, seen=seen)
         for choice in (sight.choices() if sight else (ALL,))
     }
 

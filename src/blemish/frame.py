@@ -15,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from blemish.area import Area
+from blemish.bands import Bands, counted
 from blemish.errors import ImageError
 from blemish.images import MAX_PIXELS
 from blemish.records import Map, Mask, Pixels
 from blemish.tiles import Tiles
 
+AT_ONCE = 2**23  # pixels
 SIXTEEN_BIT_WHITES = (1023, 4095, 16383, 65535)  # 10, 12, 14 and 16 bits in a 16-bit file
 _PILLOWS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -37,6 +40,8 @@ class Frame:
     top: the image score is the mean of this share of the native pixels, in [0, 1]; 0 is the
         highest pixel alone.
     white: what 16-bit files count as 1.0; 8-bit files always use 255.
+    bands: how floats, or channels other than grey and RGB, become pictures; None: there are none.
+    area: which pixels are inspected; None: all. What lies elsewhere never reaches the graph.
     tiles: windows of the native pixels, each of which becomes model pixels; None takes the whole.
     """
 
@@ -47,12 +52,54 @@ class Frame:
     top: float = 0.0
     white: int = 65535
     tiles: Tiles | None = None
+    area: Area | None = None
+    bands: Bands | None = None
+
+    @property
+    def planes(self) -> int:
+        """How many planes to_model gives: three a picture."""
+        return 3 if self.bands is None else len(self.bands.rows)
+
+    def seen(self, size: Sequence[int]) -> Mask | None:
+        """(H, W) bool, read-only: which pixels of an image of this size are inspected; None: all.
+
+        The one place that tells. Raises ImageError if the area does not fit an image of this size.
+        """
+        return None if self.area is None else self.area.seen((size[0], size[1]))
+
+    def blanked(self, pixels: Pixels) -> Pixels:
+        """(H, W, C) pixels, mid-grey where they are not inspected, so that nothing there matters.
+
+        Raises ImageError as seen, and on other channels or numbers than were learnt from.
+        """
+        self._require_channels(pixels)
+        seen = self.seen(pixels.shape)
+        if seen is None:
+            return pixels
+        white = 255 if pixels.dtype == np.uint8 else self.white
+        bands = self.bands
+        blank = np.empty_like(pixels)
+        blank[:] = (white + 1) // 2 if bands is None else bands.blank(pixels.dtype)
+        np.copyto(blank, pixels, where=seen[..., None])
+        return blank
+
+    def confined(self, map: Map) -> Map:
+        """(H, W) map of an image, given its lowest inspected value wherever it is not inspected."""
+        seen = self.seen(map.shape)
+        return map if seen is None else np.where(seen, map, map[seen].min())
 
     def to_model(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three.
+        Of bands: (H, W, n) of their kind → (1, planes, h, w), beyond [0, 1] where a value is odd.
 
-        Raises ImageError if "pad" would need a square of more than 500 megapixels.
+        Raises ImageError if "pad" would need a square of more than 500 megapixels, on other
+        channels or numbers than were learnt from, or as seen.
         """
+        self._require_channels(pixels)
+        if self.area is not None and self.tiles is None:  # windows are cut from blanked pixels
+            pixels = self.blanked(pixels)
+        if self.bands is not None:
+            self.bands.require_measured(pixels)
         if self.fit == "pad":
             top, left, side = _square(pixels.shape[:2])
             if side * side > MAX_PIXELS:
@@ -69,10 +116,21 @@ class Frame:
             resized = _resize_area(pixels, self.size)  # (h, w, C)
         else:
             resized = _resize_pillow(pixels, self.size, _PILLOWS[self.interpolation])
+        if self.bands is not None:
+            return self.bands.planes(resized)
         white = 255 if pixels.dtype == np.uint8 else self.white
         scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
         planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
         return np.ascontiguousarray(planes)
+
+    def _require_channels(self, pixels: Pixels) -> None:
+        if self.bands is not None:
+            self.bands.require(pixels)
+        elif pixels.shape[2] not in (1, 3) or pixels.dtype not in (np.uint8, np.uint16):
+            raise ImageError(
+                "an image must be grey or RGB of 8 or 16 bits, as the good ones were, but has"
+                f" {counted(pixels.shape[2], pixels.dtype.name)}. Save it like these, or fit again."
+            )
 
     def mask_to_model(self, mask: Mask) -> Mask:
         """(H, W) → (h, w), the nearest pixel's truth; what "pad" adds is False."""
@@ -85,7 +143,8 @@ class Frame:
         return np.asarray(small, np.bool_)
 
     def to_native(self, grid: npt.NDArray[np.float32], size: tuple[int, int]) -> Map:
-        """(h', w') scores of the graph → (H, W) float32 at the image's own size, bilinear."""
+        """(h', w') scores of the graph → (H, W) float32 at the image's own size, bilinear; confined
+        to what is inspected."""
         top, left, canvas = 0, 0, size
         if self.fit == "pad":
             top, left, side = _square(size)
@@ -101,7 +160,9 @@ class Frame:
             part = part[:, left - before : left + size[1] + reach]
             map = _enlarge(part, (canvas[0], part.shape[1]))
         map = self.blurred(map)
-        return np.ascontiguousarray(map[above : above + size[0], before : before + size[1]])
+        map = map[above : above + size[0], before : before + size[1]]
+        map = np.ascontiguousarray(map)
+        return map if self.area is None else self.confined(map)
 
     def blurred(self, map: Map) -> Map:
         """The (H, W) map after its boxes."""
@@ -112,11 +173,23 @@ class Frame:
         return map
 
     def score(self, map: Map) -> float:
-        """Image score of a native map: its maximum, or the mean of its `top` share."""
+        """Image score of a confined native map: its maximum, or the mean of the `top` share of what
+        is inspected."""
         if self.top == 0:
             return float(map.max())
-        count = max(1, int(map.size * self.top))
-        return float(np.partition(map.ravel(), -count)[-count:].mean(dtype=np.float64))
+        seen = self.seen(map.shape)
+        values = map.ravel() if seen is None else map[seen]
+        count = max(1, int(values.size * self.top))
+        return float(_highest(values, count).mean(dtype=np.float64))
+
+
+def _highest(values: Map, count: int) -> Map:
+    """(N,) → the `count` highest, in any order; of many some at a time, not a copy of all."""
+    kept = values[:AT_ONCE] if count < values.size else values
+    for start in range(AT_ONCE, values.size if count < values.size else 0, AT_ONCE):
+        kept = kept if len(kept) <= count else np.partition(kept, -count)[-count:]
+        kept = np.concatenate([kept, values[start : start + AT_ONCE]])
+    return kept if len(kept) <= count else np.partition(kept, -count)[-count:]
 
 
 def _square(size: Sequence[int]) -> tuple[int, int, int]:
@@ -129,6 +202,10 @@ def _enlarge(grid: Map, size: tuple[int, int]) -> Map:
 
 
 def _resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
+    if pixels.shape[2] > 4:  # more OpenCV does not shrink at once
+        fours = (pixels[..., first : first + 4] for first in range(0, pixels.shape[2], 4))
+        parts = [_resize_area(np.ascontiguousarray(four), size) for four in fours]
+        return np.concatenate(parts, axis=2)
     # Side by side: of a long, low picture one shrinks while the other grows.
     small = (min(size[0], pixels.shape[0]), min(size[1], pixels.shape[1]))
     shrunk = cv2.resize(pixels, small[::-1], interpolation=cv2.INTER_AREA)
@@ -144,5 +221,5 @@ def _resize_pillow(
         Image.fromarray(plane.astype(depth)).resize(size[::-1], way)
         for plane in np.moveaxis(pixels, 2, 0)
     ]
-    limit = np.iinfo(pixels.dtype).max
-    return np.stack([np.asarray(plane) for plane in planes], axis=2).clip(0, limit)
+    resized = np.stack([np.asarray(plane) for plane in planes], axis=2)
+    return resized if pixels.dtype.kind == "f" else resized.clip(0, np.iinfo(pixels.dtype).max)

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from blemish.errors import DataError, ImageError, ShapeError
 from blemish.records import Map, Mask, Pixels
+from blemish.tiffs import ORIENTATION, Layout, layout, read_channels
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 500_000_000  # a map of this many pixels is 2 GB of float32
@@ -44,7 +45,7 @@ READERS: dict[bytes, type[ImageFile]] = {
 SIXTEEN_BIT_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 SHORT_TAGS = (258, 259, 262, 277, 339)  # of 16 bits
 STRIP = 2**23  # bytes or pixels that are handled at once
-BITS_PER_SAMPLE, PLANAR_CONFIGURATION = 258, 284  # TIFF tags
+BITS_PER_SAMPLE = 258  # TIFF tag
 # EXIF orientation → how to turn the stored pixels upright
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -61,11 +62,12 @@ EXIF_ORIENTATION = 0x0112
 def read_image(path: str | Path) -> Pixels:
     """Pixels of a photograph, upright.
 
-    Returns (H, W, C) uint8 or uint16: C is 1 for grey files, 3 (RGB) for all others (and for
-    16-bit grey with alpha, which OpenCV reads as colour). Alpha is dropped, palettes and CMYK
-    become RGB, EXIF rotation is applied; of several pages the first is read.
-    Raises ImageError if the file is missing, damaged, truncated, not an image, of float pixels,
-    or of more than 500 megapixels.
+    Returns (H, W, C) uint8, uint16, or of TIFF float32, which may hold NaN: C is 1 for grey files,
+    what TIFFs of other channels have, 3 (RGB) for all others (and for 16-bit grey with alpha,
+    which OpenCV reads as colour). Alpha is dropped, palettes and CMYK become RGB, EXIF rotation is
+    applied; of several pages the first is read.
+    Raises ImageError if the file is missing, damaged, truncated, not an image, or of more than
+    500 megapixels (of channels beyond three: of as many numbers).
     """
     return decode_image(read_bytes(path), str(path))
 
@@ -87,6 +89,9 @@ def read_bytes(path: str | Path) -> bytes:
 def decode_image(data: bytes, name: str) -> Pixels:
     """Like read_image, from the bytes of a file; name is what errors call it."""
     try:
+        stored = layout(data, name) if data[:2] in (b"II", b"MM") else None
+        if stored is not None:
+            return _decode_channels(data, stored, name)
         with _open(io.BytesIO(data), name) as image:
             _check_size(image.size[::-1], name)
             deep = _is_deep_colour(image)
@@ -101,6 +106,14 @@ def decode_image(data: bytes, name: str) -> Pixels:
             f" {error}. Copy it again, or save it as PNG."
         ) from error
     turn = UPRIGHT.get(orientation)
+    return np.ascontiguousarray(turn(pixels)) if turn else pixels
+
+
+def _decode_channels(data: bytes, stored: Layout, name: str) -> Pixels:
+    height, width = stored.size
+    _check_size((height, width * max(1, len(stored.kept) // 3)), name)
+    pixels = read_channels(data, stored)
+    turn = UPRIGHT.get(stored.one(ORIENTATION, 1))
     return np.ascontiguousarray(turn(pixels)) if turn else pixels
 
 
@@ -172,11 +185,6 @@ def _decode(image: ImageFile, name: str) -> Pixels:
         return np.asarray(image.convert("L"))[..., None]
     if image.mode in SIXTEEN_BIT_GREY:
         return _whole_numbers(np.asarray(image), name)[..., None]
-    if image.mode == "F":
-        raise ImageError(
-            f"'{name}' must have 8 or 16 bits a pixel, but holds 32-bit floats."
-            " Save it as 16-bit PNG or TIFF."
-        )
     image.info.pop("transparency", None)  # of a palette: Pillow would warn of losing it
     return np.asarray(image.convert("RGB"))
 
@@ -191,15 +199,22 @@ def _whole_numbers(numbers: npt.NDArray[np.integer], name: str) -> npt.NDArray[n
 
 
 def _decode_deep_colour(image: ImageFile, data: bytes, name: str) -> Pixels:
-    # OpenCV mixes up colours that are stored one after the other, and says nothing.
-    planes = isinstance(image, TiffImageFile) and image.tag_v2.get(PLANAR_CONFIGURATION) == 2
-    pixels = None if planes else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
         raise ImageError(
-            f"'{name}' must have 16-bit colours pixel by pixel, but has separate planes or what"
-            " OpenCV does not read. Save it as 16-bit PNG."
+            f"'{name}' must have 16-bit colours that OpenCV reads, but it does not."
+            " Save it as 16-bit PNG."
         )
     return np.ascontiguousarray(pixels[..., 2::-1])  # BGR(A) → RGB
+
+
+def require_measured(pixels: npt.NDArray[Any], name: str) -> None:
+    """Raises ImageError if pixels hold NaN or infinity, as floats may. name: of their file."""
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        odd = int(np.count_nonzero(~np.isfinite(pixels)))
+        raise ImageError(
+            f"'{name}' must hold finite numbers, but {odd} are NaN or infinite. Fill them."
+        )
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
@@ -215,7 +230,8 @@ def read_mask(path: str | Path, size: tuple[int, int]) -> Mask:
             f"mask '{path}' must have its image's size {size[0]} x {size[1]}, but is"
             f" {values.shape[0]} x {values.shape[1]}. Export it at the image's own size."
         )
-    brightest = int(values.max())
+    require_measured(values, str(path))
+    brightest = float(values.max())
     return np.asarray(values > (brightest // 2 if brightest >= 16 else 0))
 
 

@@ -61,9 +61,11 @@ def usable(
         first.setdefault(fact.sha256, index)
     kept = list(first.values())
     if len(kept) < FEWEST:
+        why = next((f" {fact.error}" for fact in facts if fact.error is not None), "")
         raise DataError(
             f"fitting needs at least {FEWEST} different readable good images, but got {len(kept)}"
             f" from {len(paths)} files. Photograph more good parts; 30 are a start, 300 are good."
+            f"{why}"
         )
     return GoodParts(
         paths=tuple(read[i][0] for i in kept),

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TypeVar
 
 from blemish.engines import cores
-from blemish.errors import BlemishError, ConfigError
+from blemish.errors import BlemishError, ConfigError, about
 from blemish.records import Outcome
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def failed(file: Path | None, error: Exception) -> Outcome:
             error=f"'{file}' must be an image that can be judged, but it led to"
             f" {type(error).__name__}: {error}. Save it as PNG, and tell us.",
         )
-    return Outcome(file=file, error=str(error))
+    return Outcome(file=file, error=str(error) if file is None else about(error, file))
 
 
 def large_ones_alone(work: Callable[[T], R], pixels_of: Callable[[T], int]) -> Callable[[T], R]:

@@ -62,7 +62,14 @@ def summary(data: str | Path, files: int, good: GoodParts, fitted: GoodParts) ->
         "channels": sorted({fact.channels for fact in good.facts}),
         "bits": sorted({fact.bits for fact in good.facts}),
         "sha256": sorted(fact.sha256 for fact in good.facts),
+        "spared": sorted(
+            {fact.sha256 for fact in good.facts} - {one.sha256 for one in fitted.facts}
+        ),
     }
+
+
+def _marks(parts: GoodParts) -> set[str]:
+    return {fact.sha256 for fact in parts.facts}
 
 
 def require_cleared(config: Config) -> None:

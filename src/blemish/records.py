@@ -5,6 +5,7 @@ Pixels are always native pixels, the ones of the file on disk. Higher scores are
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,9 @@ from blemish.sensors import Sensor
 Map = npt.NDArray[np.float32]  # (H, W), one score a pixel, any real range
 Mask = npt.NDArray[np.bool_]  # (H, W), True on a defect
 Pixels = npt.NDArray[Any]  # (H, W, C) uint8 or uint16, C is 1 or 3 (RGB)
+
+# (H, W) of an image → which of its pixels are inspected, None: all
+Seen = Callable[[Sequence[int]], Mask | None]
 
 Verdict = Literal["good", "defect"]
 
@@ -66,11 +70,18 @@ class Region:
     box: (x, y, width, height) in native pixels, x to the right and y down from the top left.
     area_px: number of native pixels.
     peak: highest value of the map inside.
+    length_px: longest distance between two corners of its pixels.
+    area_mm2, length_mm, size_mm: the same area and length, and (width, height) of the box, in
+        millimetres; None if nobody told how large a pixel is.
     """
 
     box: tuple[int, int, int, int]
     area_px: int
     peak: float
+    length_px: float
+    area_mm2: float | None = None
+    length_mm: float | None = None
+    size_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +95,7 @@ class Prediction:
     ms: milliseconds from the first byte read to the verdict.
     missing: modalities that the model learnt from and this image came without; the p-value is among
         good parts that were scored without them, too.
+    seen: (H, W), which pixels were inspected; None: all. Elsewhere the map has its lowest value.
     runtime: name and version of what computed it.
     """
 
@@ -95,6 +107,7 @@ class Prediction:
     regions: tuple[Region, ...]
     ms: float
     missing: tuple[str, ...] = ()
+    seen: Mask | None = None
     runtime: str = ""
 
 

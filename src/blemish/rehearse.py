@@ -21,7 +21,7 @@ from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.pool import Budget
 from blemish.metrics.regions import GOOD, AllPixels, overlap
 from blemish.metrics.sizes import DISJOINT, size_bins, wilson
-from blemish.records import Map, Mask, Pixels, Sample
+from blemish.records import Map, Mask, Pixels, Sample, Seen
 from blemish.synth import FLAT, settings_of
 from blemish.synth.dataset import on_part
 from blemish.track import Track, silent
@@ -53,8 +53,16 @@ class Defect:
         return altered, mask
 
 
-def prepare(paths: Sequence[Path], *, seed: int, track: Track = silent) -> Rehearsal:
+def prepare(
+    paths: Sequence[Path],
+    *,
+    seed: int,
+    seen: Seen = lambda size: None,
+    track: Track = silent,
+) -> Rehearsal:
     """COUNT defects of each flat kind on photographs of good parts, PARTS of them at most.
+
+    seen: (H, W) of a photograph → which of its pixels are inspected, None: all.
 
     The same photographs and seed give the same defects. What cannot be made is told in the result.
     Raises ImageError if a photograph cannot be read.
@@ -66,20 +74,27 @@ def prepare(paths: Sequence[Path], *, seed: int, track: Track = silent) -> Rehea
     not_made: dict[str, list[str]] = {}
     for index, (kind, number) in enumerate(track(plan, "Making defects", len(plan))):
         turns = [parts[(index + turn) % len(parts)] for turn in range(TURNS)]
-        made = _make(kind, turns, np.random.default_rng([seed, number, *kind.encode()]))
+        made = _make(kind, turns, np.random.default_rng([seed, number, *kind.encode()]), seen)
         if isinstance(made, Defect):
             defects.append(made)
         else:
             not_made.setdefault(kind, []).append(made)
-    return Rehearsal(parts, tuple(_quartered(defects)), not_made, seed=seed, track=track)
+    return Rehearsal(parts, tuple(_quartered(defects)), not_made, seed=seed, seen=seen, track=track)
 
 
-def _make(kind: str, parts: Sequence[Path], rng: np.random.Generator) -> Defect | str:
+def _make(
+    kind: str,
+    parts: Sequence[Path],
+    rng: np.random.Generator,
+    seen: Seen,
+) -> Defect | str:
     """A defect on the first of the parts that allows one, or why none does."""
     reason = ""
     for part in parts:
         try:
-            altered = on_part(kind, read_image(part), None, rng, settings_of(kind))
+            good = read_image(part)
+            inspected = seen(good.shape)
+            altered = on_part(kind, good, None, rng, settings_of(kind), inspected)
         except (SynthError, ShapeError) as error:
             reason = str(error)
             continue
@@ -102,7 +117,8 @@ def _quartered(defects: Sequence[Defect]) -> Iterator[Defect]:
 class Rehearsal:
     """Hears models one by one, each on parts it was not fitted on, and keeps what they say.
 
-    parts: photographs that take part. defects: made on these. not_made: kind → reasons.
+    parts: photographs that take part. defects: made on these. not_made: kind → reasons. seen: as of
+    prepare.
     """
 
     def __init__(
@@ -112,10 +128,11 @@ class Rehearsal:
         not_made: dict[str, list[str]],
         *,
         seed: int,
+        seen: Seen = lambda size: None,
         track: Track,
     ) -> None:
         self.parts, self.defects, self.not_made = parts, defects, not_made
-        self.seed, self.track = seed, track
+        self.seed, self.seen, self.track = seed, seen, track
         self._by_kind, self._by_size = _Heard(), _Heard()
 
     def hear(self, score: Callable[[Pixels], tuple[Map, float]], unseen: Sequence[Path]) -> None:
@@ -127,14 +144,15 @@ class Rehearsal:
         for part in self.track(mine, "Rehearsing", len(mine)):
             good = read_image(part)
             map, value = score(good)
+            seen = self.seen(map.shape)
             for heard in (self._by_kind, self._by_size):
-                heard.add(part, GOOD, value, map, None)
+                heard.add(part, GOOD, value, map, None, seen)
             for defect in self.defects:
                 if defect.part == part:
                     altered, mask = defect.on(good)
                     map, value = score(altered)
-                    self._by_kind.add(part, defect.kind, value, map, mask)
-                    self._by_size.add(part, defect.quarter, value, map, mask)
+                    self._by_kind.add(part, defect.kind, value, map, mask, seen)
+                    self._by_size.add(part, defect.quarter, value, map, mask, seen)
 
     def result(self, calibration: Calibration) -> dict[str, Any]:
         """What was found at the threshold of `calibration`, as plain JSON.
@@ -184,10 +202,18 @@ class _Heard:
     def __init__(self) -> None:
         self.images, self.pixels = Evaluator(), AllPixels(Budget())
 
-    def add(self, part: Path, group: str, score: float, map: Map, mask: Mask | None) -> None:
+    def add(
+        self,
+        part: Path,
+        group: str,
+        score: float,
+        map: Map,
+        mask: Mask | None,
+        seen: Mask | None,
+    ) -> None:
         """Takes one picture; group: of the defect on it, or GOOD."""
         self.images.add(Sample(image=part, split="test", defect_type=group), score)
-        self.pixels.add(map, mask, group)
+        self.pixels.add(map, mask, group, seen=seen)
 
     def aupro(self, group: str | None = None) -> float:
         """AUPRO@30 of a group of defects or of all, among the good pixels of the pictures with them

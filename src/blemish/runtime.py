@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from blemish.frame import Frame
 from blemish.images import decode_image, pixel_count, read_bytes
 from blemish.pipeline import failed, in_order, large_ones_alone, threads_each, workers_for
 from blemish.records import Map, Outcome, Pixels, Prediction
-from blemish.regions import regions
+from blemish.regions import regions, require_scale
 from blemish.scans import scan_of
 from blemish.sensors import Scan, Sensor
 from blemish.shots import PHOTOGRAPH, POINTS, Shot, Sight, read_points
@@ -71,7 +72,9 @@ class Scorer:
             grid = self._grid(self.sight.feed(self.frame, whole))
             map = self.frame.to_native(grid, whole.size)
         elif self.frame.tiles is not None:
-            map = self.frame.blurred(self._windows(_photograph(whole), self.frame.tiles))
+            pixels = self.frame.blanked(_photograph(whole))
+            map = self.frame.blurred(self._windows(pixels, self.frame.tiles))
+            map = self.frame.confined(map)
         else:
             # One image a run: sums inside the runtime can change with the batch's size.
             grid = self._grid({"image": self.frame.to_model(_photograph(whole))})
@@ -124,6 +127,12 @@ class Inspector:
     def save(self, path: str | Path) -> Path:
         """Writes the model as a part.blemish file, whole or not at all. Raises DataError."""
         return self.artifact.save(path)
+
+    def rescale(self, mm_per_pixel: float | None) -> None:
+        """From now on regions are told in mm by this side of a pixel, whatever was told at the fit;
+        None: in pixels alone. Raises ConfigError unless it is above 0."""
+        require_scale(mm_per_pixel)
+        self.artifact = replace(self.artifact, mm_per_pixel=mm_per_pixel)
 
     def inspect(
         self,
@@ -208,7 +217,10 @@ class Inspector:
         map, score = self.score(shot)
         calibration, missing = self.artifact.calibration_of(shot)
         defect = score > calibration.threshold
-        found = regions(map, calibration.seed, calibration.extent) if defect else ()
+        levels, told = (calibration.seed, calibration.extent), self.artifact
+        seen = told.frame.seen(map.shape)
+        scale = told.mm_per_pixel
+        found = regions(map, *levels, seen=seen, mm_per_pixel=scale) if defect else ()
         return Prediction(
             score=score,
             p_value=calibration.p_value(score),
@@ -218,6 +230,7 @@ class Inspector:
             regions=found,
             ms=(time.perf_counter() - start) * 1000,
             missing=missing,
+            seen=seen,
             runtime=self._told,
         )
 
@@ -229,7 +242,7 @@ class Inspector:
 def _wanted(frame: Frame, sight: Sight | None) -> dict[str, tuple[int, ...]]:
     """Shapes of a graph's inputs."""
     if sight is None:
-        return {"image": (1, 3, *frame.size)}
+        return {"image": (1, frame.planes, *frame.size)}
     return sight.inputs(frame)
 
 
@@ -309,10 +322,10 @@ def _as_pixels(image: Pixels) -> Pixels:
             f"an image must be a path or a NumPy array, but is of {type(image)}. Convert it first."
         )
     pixels = image[..., None] if image.ndim == 2 else image
-    whole = pixels.ndim == 3 and pixels.shape[2] in (1, 3) and pixels.size > 0
-    if not whole or pixels.dtype not in (np.uint8, np.uint16):
+    known = pixels.dtype in (np.uint8, np.uint16) or pixels.dtype.kind == "f"
+    if pixels.ndim != 3 or pixels.size == 0 or not known:
         raise ImageError(
-            "an image array must be (H, W), (H, W, 1) or (H, W, 3) of uint8 or uint16, but is"
+            "an image array must be (H, W) or (H, W, C) of uint8, uint16 or floats, but is"
             f" {image.shape} of {image.dtype}. Convert it first."
         )
-    return pixels
+    return pixels.astype(np.float32) if pixels.dtype.kind == "f" else pixels

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from blemish.artifact import Artifact
 from blemish.data import Dataset, list_images
-from blemish.errors import DataError, ImageError
+from blemish.errors import DataError, ImageError, about
 from blemish.images import (
     decode_image,
     pixel_count,
@@ -27,7 +27,7 @@ from blemish.images import (
 from blemish.metrics.evaluate import Evaluator
 from blemish.metrics.evaluation import Scored
 from blemish.pipeline import failed, in_order, large_ones_alone
-from blemish.records import Map, Outcome, Prediction, Sample
+from blemish.records import Map, Mask, Outcome, Prediction, Sample, Seen
 from blemish.report.overlay import draw_overlay, highest, shrinkage, smaller
 from blemish.report.view import View, draw_pair
 from blemish.runtime import Inspector
@@ -140,7 +140,8 @@ def score_dataset(
         return inspector.score(read_shot(sight.needed(sample))[0].without(without))
 
     known = set(inspector.artifact.about.get("data", {}).get("sha256", ()))
-    return score_samples(dataset, predict, known, evaluator, track=track)
+    seen = inspector.artifact.frame.seen
+    return score_samples(dataset, predict, known, evaluator, seen=seen, track=track)
 
 
 def score_samples(
@@ -149,12 +150,14 @@ def score_samples(
     known: set[str],
     evaluator: Evaluator,
     *,
+    seen: Seen = lambda size: None,
     track: Track = silent,
 ) -> Judged:
     """Hands the map of each test image to the evaluator, which forgets it.
 
     predict: the image file's bytes and its sample → native map and score. known: sha256 of images
-    that do not take part. Raises DataError if none is left.
+    that do not take part. seen: (H, W) of a map → which of its pixels are inspected, None: all; a
+    part whose defect lies entirely elsewhere does not take part. Raises DataError if none is left.
     """
     items: list[Scored] = []
     left_out: list[str] = list(dataset.notes)
@@ -169,10 +172,16 @@ def score_samples(
             size = (map.shape[0], map.shape[1])
             mask = read_mask(sample.mask, size) if sample.mask else None
         except ImageError as error:
-            left_out.append(f"left out: {error}")
+            left_out.append(f"left out: {about(error, sample.image)}")
             unreadable += 1
             continue
-        evaluator.add(sample, score, map, mask)
+        inspected = seen(size)
+        if _lies_outside(mask, inspected):
+            left_out.append(
+                f"left out: '{sample.image}': its defect is entirely outside of what is inspected."
+            )
+            continue
+        evaluator.add(sample, score, map, mask, inspected)
         items.append(Scored(sample=sample, score=score))
     if fitted:
         left_out.append(f"left out: {fitted} images the model was fitted or calibrated on.")
@@ -183,6 +192,13 @@ def score_samples(
             + " ".join(left_out)
         )
     return Judged(items=tuple(items), left_out=tuple(left_out), unreadable=unreadable)
+
+
+def _lies_outside(mask: Mask | None, seen: Mask | None) -> bool:
+    """Whether something is marked, and none of it is inspected."""
+    if mask is None or seen is None:
+        return False
+    return bool(mask.any()) and not bool((mask & seen).any())
 
 
 def view(inspector: Inspector, item: Scored, without: Sequence[str] = ()) -> View:

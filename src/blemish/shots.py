@@ -135,7 +135,7 @@ class Sight:
         return {
             "image": np.concatenate(rows),
             "present": self.present(self.there(shot)),
-            **self._scan(shot.scan),
+            **self._scan(_inspected(shot.scan, frame)),
         }
 
     def inputs(self, frame: Frame) -> dict[str, tuple[int, ...]]:
@@ -161,6 +161,14 @@ class Sight:
             return groups_of(scan or nothing, self.grid)
         shape, seen = describe(scan or nothing, self.grid, self.stretch)
         return {"shape": shape[None], "seen": seen[None]}
+
+
+def _inspected(scan: Scan | None, frame: Frame) -> Scan | None:
+    """The scan, as if its sensor had seen nothing where nothing is inspected."""
+    seen = None if scan is None else frame.seen(scan.seen.shape)
+    if scan is None or seen is None:
+        return scan
+    return Scan(points=np.where(seen[..., None], scan.points, np.float32(0)), seen=scan.seen & seen)
 
 
 def read_shot(sample: Sample, masks: Path | None = None) -> tuple[Shot, tuple[bytes, ...]]:

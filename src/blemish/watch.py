@@ -103,7 +103,8 @@ class Watch:
         gone = stamp_of(arrival.image) != arrival.stamp
         away = isinstance(error.__cause__, OSError) and error.__cause__.errno in AWAY
         if gone or away or not arrival.late:
-            return _Judged(arrival=arrival)
+            why = str(error) if away and arrival.late else None
+            return _Judged(arrival=arrival, why=why)
         try:
             done = _done(arrival, read_bytes(arrival.image))
         except ImageError:  # nobody may read it, or it is empty
@@ -120,6 +121,8 @@ class Watch:
     def _kept(self, judged: _Judged, arrivals: Arrivals) -> Iterator[tuple[Outcome, str]]:
         arrival, done, outcome = judged.arrival, judged.done, judged.outcome
         if done is None:  # if it has changed, the next look says so
+            if judged.why is not None:
+                arrivals.explain(arrival.name, judged.why)
             return
         arrivals.settle(arrival.name)
         if outcome is None:
@@ -136,11 +139,13 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """done: None leaves it to the next look. outcome: None of a file that has its row already."""
+    """done: None leaves it to the next look. outcome: None of a file that has its row already.
+    why: it has been waited for so long."""
 
     arrival: Arrival
     done: Done | None = None
     outcome: Outcome | None = None
+    why: str | None = None
 
 
 def _until(stop: Callable[[], bool], ready: Sequence[Arrival]) -> Iterator[Arrival]:

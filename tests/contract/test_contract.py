@@ -19,12 +19,13 @@ import torch
 
 import blemish
 from blemish import parts
+from blemish.area import Area, Outline
 from blemish.data import open_data
 from blemish.engines import TOLERANCE, difference, installed
 from blemish.errors import ConfigError, NotFittedError
 from blemish.fitting import backbone_graph, choose, fit_folder
 from blemish.heads import inputs
-from blemish.images import read_image
+from blemish.images import read_image, write_png
 from blemish.methods import METHODS
 from blemish.methods.base import Config, Method, as_json, tap_names
 from blemish.nets.features import Features, extract
@@ -517,3 +518,53 @@ def test_the_test_part_is_never_looked_at(
     model = fitted(data, method, warn=told.append).artifact
     assert model.graph == inspector.artifact.graph
     assert told == []
+
+
+# and where a region of interest is told: what lies outside of it changes nothing
+
+
+ROI = Area(roi=Outline(polygons=(((90.0, 60.0), (280.0, 60.0), (280.0, 250.0), (90.0, 250.0)),)))
+
+
+@pytest.fixture(scope="module")
+def within(method: str, demo: Path) -> Inspector:
+    return fitted(demo, method, area=ROI)
+
+
+def test_a_defect_outside_never_alarms(within: Inspector, good: Pixels) -> None:
+    spoilt, seen = good.copy(), ROI.seen((300, 360))
+    spoilt[:60], spoilt[250:], spoilt[:, :90], spoilt[:, 280:] = 0, 255, (255, 0, 255), 3
+    assert (spoilt[seen] == good[seen]).all()
+    clean, bad = within.inspect(good), within.inspect(spoilt)
+    assert np.array_equal(bad.map, clean.map)
+    assert (bad.score, bad.verdict, bad.regions) == (clean.score, clean.verdict, clean.regions)
+    assert (bad.map[~seen] == bad.map[seen].min()).all()
+
+
+def test_a_defect_inside_is_found_there(within: Inspector, good: Pixels) -> None:
+    spoilt = good.copy()
+    spoilt[130:190, 150:210] = (255, 0, 255)
+    clean, bad = within.inspect(good), within.inspect(spoilt)
+    assert bad.score > clean.score
+    y, x = np.unravel_index(bad.map.argmax(), bad.map.shape)
+    assert 100 <= y < 220
+    assert 105 <= x < 255
+
+
+def test_what_lies_outside_of_good_parts_teaches_nothing(
+    method: str, demo: Path, within: Inspector, tmp_path: Path
+) -> None:
+    seen = ROI.seen((300, 360))
+    for index, path in enumerate(sorted((demo / "train" / "good").iterdir())):
+        pixels = read_image(path).copy()
+        pixels[~seen] = (index * 20, 255 - index * 20, 7)
+        write_png(tmp_path / f"{path.stem}.png", pixels)  # lossless; inside it stays what it was
+    other = fitted(tmp_path, method, area=ROI).artifact
+    assert other.graph == within.artifact.graph
+    assert other.calibration == within.artifact.calibration
+
+
+def test_a_model_keeps_its_region(within: Inspector, good: Pixels, tmp_path: Path) -> None:
+    loaded = blemish.load(within.save(tmp_path / "part.blemish"))
+    assert loaded.artifact == within.artifact
+    assert loaded.inspect(good).score == within.inspect(good).score

@@ -130,10 +130,13 @@ def traits(looks: Sequence[Look]) -> dict[str, Numbers]:
 
 
 def full_scale(looks: Sequence[Look]) -> Numbers:
-    """(N,) 255, or for 16-bit files the brightest value in any of them: cameras of 10 and 12 bits
-    write their pixels into 16-bit files as they are."""
-    deep = max((one.peak for one in looks if one.bits == 16), default=1)
-    return np.array([255 if one.bits == 8 else max(deep, 1) for one in looks], dtype=np.float64)
+    """(N,) 255, or for 16-bit files the brightest value in any of them, as for floats: cameras of
+    10 and 12 bits write their pixels into 16-bit files as they are."""
+    deep = {
+        bits: max((one.peak for one in looks if one.bits == bits and one.peak > 0), default=1.0)
+        for bits in (16, 32)
+    }
+    return np.array([255 if one.bits == 8 else deep[one.bits] for one in looks], dtype=np.float64)
 
 
 # What a trait may spread at least, so that pictures that hardly differ are not called odd.

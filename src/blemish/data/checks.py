@@ -72,8 +72,14 @@ def files(cases: Sequence[Case]) -> list[Finding]:
     ]
 
 
+def _channels(one: Look) -> str:
+    if one.channels not in (1, 3):
+        return f"{one.channels} channels"
+    return "grey" if one.grey else "colour"
+
+
 def _white(one: Look) -> float:
-    return 255 if one.bits == 8 else max(one.peak, 1)
+    return 255 if one.bits == 8 else one.peak if one.peak > 0 else 1
 
 
 def one_by_one(
@@ -103,7 +109,7 @@ def kinds_of_pixels(cases: Sequence[Case]) -> list[Finding]:
         ),
         *_mixed(
             "mixed colour and grey",
-            [(one.path, "grey" if one.grey else "colour") for one in looks],
+            [(one.path, _channels(one)) for one in looks],
             "Convert all to grey, or photograph all in colour: a missing colour looks like a "
             "defect.",
         ),

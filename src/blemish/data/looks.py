@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from blemish.images import EXIF_ORIENTATION, READERS, decode_image, read_bytes, read_image
+from blemish.images import (
+    EXIF_ORIENTATION,
+    READERS,
+    decode_image,
+    read_bytes,
+    read_image,
+    require_measured,
+)
 from blemish.records import Pixels
 
 Small = npt.NDArray[np.float32]
@@ -32,7 +39,8 @@ _SUFFIXES = {
 class Look:
     """One picture.
 
-    size: (H, W). bits: 8 or 16. peak: its brightest value. grey: all channels are equal.
+    size: (H, W). bits: 8, 16, or 32 of floats. peak: its brightest value. grey: all channels are
+    equal.
     digest: of size and pixels, so that the same picture saved in two lossless formats is equal.
     thumbnail: (32, 32) grey, in the file's own units. level: mean grey, contrast: its standard
     deviation over a 64 x 64 thumbnail, detail: mean absolute Laplacian at 256 pixels, tint: mean
@@ -44,7 +52,7 @@ class Look:
     size: tuple[int, int]
     channels: int
     bits: int
-    peak: int
+    peak: float
     grey: bool
     digest: bytes
     thumbnail: Small
@@ -60,6 +68,7 @@ def look(path: Path) -> Look:
     """Reads one picture. Raises ImageError."""
     data = read_bytes(path)
     pixels = decode_image(data, str(path))
+    require_measured(pixels, str(path))
     middle = _shrunk(pixels, (64, 64))
     colours = middle.mean(axis=(0, 1))
     grey = middle.mean(axis=2)
@@ -69,7 +78,7 @@ def look(path: Path) -> Look:
         size=(pixels.shape[0], pixels.shape[1]),
         channels=pixels.shape[2],
         bits=8 * pixels.dtype.itemsize,
-        peak=int(pixels.max()),
+        peak=float(pixels.max()),
         grey=bool((pixels == pixels[..., :1]).all()),
         digest=hashlib.blake2b(pixels.tobytes() + str(pixels.shape).encode()).digest(),
         thumbnail=np.asarray(thumbnail, np.float32),
@@ -84,6 +93,8 @@ def look(path: Path) -> Look:
 
 def _shrunk(pixels: Pixels, size: tuple[int, int]) -> Small:
     """(H, W, C) float32, each value the mean of what it covers."""
+    if pixels.shape[2] > 4:  # more OpenCV does not shrink at once: their mean tells enough
+        pixels = pixels.mean(axis=2, keepdims=True, dtype=np.float32)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return small.reshape(*small.shape[:2], -1).astype(np.float32)
 
@@ -120,7 +131,8 @@ class MaskLook:
 def look_at_mask(path: Path) -> MaskLook:
     """Reads one mask. Raises ImageError."""
     values = read_image(path).max(axis=2)
-    brightest = int(values.max())
+    require_measured(values, str(path))
+    brightest = float(values.max())
     over = values > (brightest // 2 if brightest >= 16 else 0)
     pure = brightest < 16 or bool(((values == 0) | (values == brightest)).all())
     return MaskLook(path=path, size=values.shape, marked=float(over.mean()), pure=pure)

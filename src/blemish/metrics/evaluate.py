@@ -57,13 +57,22 @@ class Evaluator:
         self._right = self._called = self._marked = 0
 
     def add(
-        self, sample: Sample, score: float, map: Map | None = None, mask: Mask | None = None
+        self,
+        sample: Sample,
+        score: float,
+        map: Map | None = None,
+        mask: Mask | None = None,
+        seen: Mask | None = None,
     ) -> None:
         """Takes one image; the arguments are those of Scored. No reference to map or mask is kept.
+
+        seen: (H, W) bool, which pixels count; None: all.
 
         Raises DataError on a score that is not finite, on a good image whose mask marks pixels, on
         NaN in the map, on a mask that is not boolean; ShapeError on a map not of its mask's size.
         """
+        if mask is not None and seen is not None:
+            mask = mask & seen
         marked = mask is not None and bool(mask.any())
         _check(sample, score, mask if marked else None)
         self._counts["defect" if sample.is_defect else "good"] += 1
@@ -72,11 +81,12 @@ class Evaluator:
         self._images.append(Scored(sample=sample, score=float(score)))
         if map is None or (sample.is_defect and mask is None):
             return
-        self._pixels.add(map, mask, sample.defect_type, len(self._images))
+        self._pixels.add(map, mask, sample.defect_type, len(self._images), seen)
         if not sample.is_defect:
-            self._good_peaks.append(float(map.max()))
+            self._good_peaks.append(float((map if seen is None else map[seen]).max()))
         if self.pixel_threshold is not None:
             called = map > self.pixel_threshold
+            called = called if seen is None else called & seen
             self._called += int(np.count_nonzero(called))
             if mask is not None and marked:
                 self._right += int(np.count_nonzero(called & mask))

@@ -89,21 +89,28 @@ class AllPixels:
         """Whether nothing had to be left out. Final once all is sorted."""
         return self.good.exact and self.marked.exact and self.defects.exact
 
-    def add(self, map: Map, mask: Mask | None, kind: str = GOOD, image: int = 0) -> None:
+    def add(
+        self,
+        map: Map,
+        mask: Mask | None,
+        kind: str = GOOD,
+        image: int = 0,
+        seen: Mask | None = None,
+    ) -> None:
         """Takes one (H, W) map and its (H, W) boolean mask; None is all good. Keeps no reference.
 
         kind: type of defect, GOOD for a good image. image: its number among the defective ones.
-        Raises ShapeError if the map is not of its mask's own size, DataError if it holds NaN or the
-        mask is not boolean.
+        seen: (H, W) bool, which pixels count; None: all. A mask marks none of the others. Raises
+        ShapeError if the map is not of its mask's own size, DataError on NaN, or no boolean mask.
         """
         refuse_nan(map, "pixels of a map")
         marked = mask is not None and _has_defect(map, mask)
         if kind not in self.kinds:
             self.kinds.append(kind)
         if mask is None or not marked:
-            self.good.add(kind, map.flatten())
+            self.good.add(kind, map.flatten() if seen is None else map[seen])
             return
-        rest = map[~mask]
+        rest = map[~mask if seen is None else seen & ~mask]
         kept = np.empty(map.size, map.dtype)[: rest.size]  # of one size, so that memory is reused
         kept[:] = rest
         self.good.add(kind, kept)

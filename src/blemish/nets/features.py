@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from blemish.cache import backgrounds_folder, keep
 from blemish.descriptors import VERSION
 from blemish.engines import DEFAULT, Engine, cores, entries, open_engine, require_known
-from blemish.errors import ImageError
+from blemish.errors import ImageError, about
 from blemish.fastest import AUTO, noise, open_chosen
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes, read_image
@@ -63,7 +63,8 @@ class Origin:
         if tiles is None:
             return read_image(path)
         if not self.kept[index].is_file():
-            pixels = read_image(path)  # once for all of its windows: it may be large
+            # once for all of its windows: it may be large
+            pixels = self.frame.blanked(read_image(path))
             for one, corner, kept in zip(self.paths, self.corners, self.kept, strict=True):
                 if one == path:
                     buffer = io.BytesIO()
@@ -170,7 +171,7 @@ def chosen_runtime(graph: bytes, frame: Frame, sight: Sight | None, runtime: str
     if not graph:  # nothing to measure
         require_known(DEFAULT if runtime == AUTO else runtime)
         return DEFAULT if runtime == AUTO else runtime
-    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, 3, *frame.size)}
+    shapes = (sight.inputs(frame) if sight else {}) | {"image": (1, frame.planes, *frame.size)}
 
     def example(engine: Engine) -> dict[str, Array]:
         return noise({entry: shapes[name] for name, entry in entries(engine).items()})
@@ -227,16 +228,18 @@ def extract_shots(
     def work(sample: Sample) -> tuple[Fact, Path]:
         try:
             shot, files = read_shot(sample, backgrounds_folder())
+            sensor = json.dumps(sample.sensor and sample.sensor.as_json())
+            marks = [hashlib.sha256(file).hexdigest() for file in files]
+            key = hashlib.sha256(json.dumps([*marks, sensor]).encode()).hexdigest()
+            file = store / f"{key}.f32"
+            if file.exists():
+                file.touch()
+            else:
+                keep(
+                    file, b"".join(one.tobytes() for one in shown(engine, sight.feed(frame, shot)))
+                )
         except ImageError as error:
-            return Fact(error=str(error)), store
-        sensor = json.dumps(sample.sensor and sample.sensor.as_json())
-        marks = [hashlib.sha256(file).hexdigest() for file in files]
-        key = hashlib.sha256(json.dumps([*marks, sensor]).encode()).hexdigest()
-        file = store / f"{key}.f32"
-        if file.exists():
-            file.touch()
-        else:
-            keep(file, b"".join(one.tobytes() for one in shown(engine, sight.feed(frame, shot))))
+            return Fact(error=about(error, sample.image)), store
         pixels = shot.pictures[PHOTOGRAPH]
         fact = Fact(
             sha256=marks[0],
@@ -293,14 +296,16 @@ def _one(path: Path, engine: Engine | None, frame: Frame, store: Path) -> Fact:
     try:
         data = read_bytes(path)
         pixels = decode_image(data, str(path))
+        sha256 = hashlib.sha256(data).hexdigest()
+        file = store / f"{sha256}.f32"
+        if file.exists():
+            file.touch()  # so that trimming takes the oldest
+        elif engine is not None:
+            keep(file, taps_of(engine, frame.to_model(pixels)))
+        else:
+            frame.blanked(pixels)  # whether it fits
     except ImageError as error:
-        return Fact(error=str(error))
-    sha256 = hashlib.sha256(data).hexdigest()
-    file = store / f"{sha256}.f32"
-    if file.exists():
-        file.touch()  # so that trimming takes the oldest
-    elif engine is not None:
-        keep(file, taps_of(engine, frame.to_model(pixels)))
+        return Fact(error=about(error, path))
     height, width, channels = pixels.shape
     return Fact(
         sha256=sha256, size=(height, width), channels=channels, bits=8 * pixels.dtype.itemsize
@@ -308,12 +313,12 @@ def _one(path: Path, engine: Engine | None, frame: Frame, store: Path) -> Fact:
 
 
 def taps_of(engine: Engine, image: Array) -> bytes:
-    """A file of Features: of (1, 3, h, w), all taps."""
+    """A file of Features: of (1, planes, h, w), all taps."""
     taps = engine.run({"image": image})
     return np.concatenate([tap.ravel() for tap in taps]).tobytes()
 
 
 def shapes_of(engine: Engine, frame: Frame) -> tuple[tuple[int, ...], ...]:
     """(C, h', w') of each tap of a frozen backbone."""
-    taps = engine.run({"image": np.zeros((1, 3, *frame.size), np.float32)})
+    taps = engine.run({"image": np.zeros((1, frame.planes, *frame.size), np.float32)})
     return tuple(tap.shape[1:] for tap in taps)

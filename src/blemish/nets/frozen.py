@@ -124,6 +124,19 @@ def _load(net: nn.Module, state: dict[str, Tensor], known: Pretrained) -> None:
         ) from error
 
 
+class Stacked(nn.Module):
+    """A backbone of P pictures of an image: (B, 3 P, h, w) → (B, P C, h', w') for each tap."""
+
+    def __init__(self, frozen: Frozen, pictures: int) -> None:
+        super().__init__()
+        self.frozen, self.pictures = frozen, pictures
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        taps = self.frozen(torch.unflatten(image, 1, (self.pictures, 3)).flatten(0, 1))
+        return tuple(torch.unflatten(tap, 0, (-1, self.pictures)).flatten(1, 2) for tap in taps)
+
+
 class Beside(nn.Module):
     """A backbone and Point-MAE as one network: an image and what a scan is shown as → the image's
     taps, and the scan's shape."""
@@ -143,11 +156,13 @@ def frozen_graph(
     size: tuple[int, int],
     weights: Path,
     shapes: Shapes | None = None,
+    pictures: int = 1,
 ) -> bytes:
     """ONNX bytes of a backbone, for any number of images; a CNN's of any size, a ViT's of this one.
 
     shapes: what is joined beside it: the graph takes centres, groups and mix of one scan, too, and
-    gives its shape after the taps. Raises ExportError unless ONNX Runtime reproduces torch within
+    gives its shape after the taps. pictures: of three planes that an image has; their features are
+    put side by side. Raises ExportError unless ONNX Runtime reproduces torch within
     1e-3 of the largest feature.
     """
     with torch.random.fork_rng(devices=[]):  # networks draw weights before they get their own
@@ -159,11 +174,13 @@ def frozen_graph(
         for name in ("image", *names)
     }
     rng = torch.Generator().manual_seed(0)
-    feed = {"image": torch.rand(1, 3, *size, generator=rng)}
+    feed = {"image": torch.rand(1, 3 * pictures, *size, generator=rng)}
     if shapes is not None:
         feed |= shapes.probe(rng)
         names.append("shape")
-    net = frozen if shapes is None else Beside(frozen, shapes)
+    net: nn.Module = frozen if pictures == 1 else Stacked(frozen, pictures)
+    if shapes is not None:
+        net = Beside(frozen, shapes)
     graph = to_onnx(net, tuple(feed.values()), list(feed), names, axes)
     check_parity(net, graph, feed)
     return graph

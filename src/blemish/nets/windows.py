@@ -12,7 +12,7 @@ import numpy as np
 
 from blemish.cache import keep
 from blemish.engines import DEFAULT, Engine, cores, open_engine
-from blemish.errors import ImageError
+from blemish.errors import ImageError, about
 from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes
 from blemish.nets.features import Fact, Features, Origin, shapes_of, store_of, taps_of
@@ -44,14 +44,14 @@ def extract_windows(
     def work(path: Path) -> tuple[Fact, list[Corner]]:
         try:
             data = read_bytes(path)
-            pixels = decode_image(data, str(path))
+            pixels = frame.blanked(decode_image(data, str(path)))
+            mark = hashlib.sha256(data).hexdigest()
+            size, channels = pixels.shape[:2], pixels.shape[2]
+            corners = _drawn(tiles.corners(size), each, mark)
+            for corner in corners:
+                _keep(engine, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
         except ImageError as error:
-            return Fact(error=str(error)), []
-        mark = hashlib.sha256(data).hexdigest()
-        size, channels = pixels.shape[:2], pixels.shape[2]
-        corners = _drawn(tiles.corners(size), each, mark)
-        for corner in corners:
-            _keep(engine, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
+            return Fact(error=about(error, path)), []
         bits = 8 * pixels.dtype.itemsize
         return Fact(sha256=mark, size=size, channels=channels, bits=bits), corners
 

@@ -24,6 +24,8 @@ Number = TypeVar("Number", bound=np.generic)
 
 OUTLINE: Colour = (0, 229, 255)  # cyan: no heat colour is near it
 CASING: Colour = (16, 24, 32)  # under the outline, so that it shows on white as well
+EDGE: Colour = (148, 156, 166)  # around what is inspected
+DIMMED = 0.65  # how far what is not inspected is darkened
 BAR: dict[str, Colour] = {"good": (23, 92, 58), "defect": (150, 28, 36)}
 HEAT_FROM, HEAT_TO = 90, 245  # part of the colour map, of 0 … 255: from purple to light yellow
 FAINT, STRONG = 0.25, 0.60  # opacity of the heat at both ends
@@ -55,9 +57,12 @@ def smaller(image: Pixels, prediction: Prediction, share: int) -> tuple[Pixels, 
     if share == 1 or prediction.map.shape != image.shape[:2]:
         return image, prediction
     map = highest(prediction.map, share)
+    if image.shape[2] > 4:  # more OpenCV does not shrink at once
+        image = as_rgb(image)
     size = map.shape[::-1]
     shrunk = cv2.resize(image, size, interpolation=cv2.INTER_AREA).reshape(*map.shape, -1)
-    return shrunk, replace(prediction, map=map)
+    seen = None if prediction.seen is None else highest(prediction.seen, share)
+    return shrunk, replace(prediction, map=map, seen=seen)
 
 
 def highest(map: npt.NDArray[Number], share: int) -> npt.NDArray[Number]:
@@ -83,6 +88,7 @@ def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) ->
     image: (H, W, 1 or 3) uint8 or uint16. prediction: with a map of the same (H, W).
     levels: the calibration's (extent, seed). Heat is transparent up to the extent and turns from
         purple to light yellow, which it reaches as far above the seed as the seed is above it.
+    What was not inspected is dimmed.
     Returns (H, W, 3) uint8 RGB. Raises ShapeError if map and image differ in size.
     """
     if prediction.map.shape != image.shape[:2]:
@@ -90,11 +96,23 @@ def paint(image: Pixels, prediction: Prediction, levels: tuple[float, float]) ->
             f"a map must have its image's size {image.shape[:2]}, but has {prediction.map.shape}."
             " Pass the prediction of this image."
         )
-    painted = heat(as_rgb(image), prediction.map, levels)
-    found = prediction.regions
     extent, seed = levels
-    mask = region_mask(prediction.map, seed, extent) if found else np.zeros(painted.shape[:2], bool)
-    return outline(painted, mask)
+    seen, found = prediction.seen, prediction.regions
+    painted = heat(as_rgb(image), prediction.map, levels, seen)
+    if seen is not None:
+        dim(painted, seen)
+    if not found:
+        return painted
+    return outline(painted, region_mask(prediction.map, seed, extent, seen))
+
+
+def dim(image: RGB, seen: Mask) -> None:
+    """Darkens the (H, W, 3) image where it is not inspected, and draws a line around what is."""
+    away = ~seen
+    shade = DIMMED * np.array(CASING, np.float32)
+    image[away] = np.rint(image[away] * np.float32(1 - DIMMED) + shade).astype(np.uint8)
+    lines, _ = cv2.findContours(seen.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, lines, -1, EDGE, max(1, round(min(image.shape[:2]) / 400)))
 
 
 def outline(image: RGB, mask: Mask, colour: Colour = OUTLINE) -> RGB:
@@ -111,20 +129,28 @@ def outline(image: RGB, mask: Mask, colour: Colour = OUTLINE) -> RGB:
 
 
 def as_rgb(image: Pixels) -> RGB:
-    """(H, W, 1 or 3) uint8 or uint16 pixels for a screen, (H, W, 3) uint8; grey becomes RGB.
+    """(H, W, C) pixels for a screen, (H, W, 3) uint8; grey becomes RGB, other channels their mean.
 
-    16-bit images are stretched from their own darkest to their own brightest value.
+    What is not 8-bit grey or RGB is stretched from its own darkest to its own brightest value; NaN
+    is black.
     """
+    if image.shape[2] not in (1, 3):
+        image = image.mean(axis=2, keepdims=True, dtype=np.float32)
     if image.dtype != np.uint8:
-        low, high = int(image.min()), int(image.max())
-        image = ((image - np.float32(low)) * (255 / max(high - low, 1))).round().astype(np.uint8)
+        told = np.isfinite(image)
+        low, high = (float(image[told].min()), float(image[told].max())) if told.any() else (0, 1)
+        steps = (np.where(told, image, low) - np.float32(low)) * (255 / ((high - low) or 1))
+        image = steps.round().astype(np.uint8)
     return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
 
 
-def heat(image: RGB, map: Map, levels: tuple[float, float]) -> RGB:
-    """Draws heat into the (H, W, 3) image where its (H, W) map is above levels[0], as in paint."""
+def heat(image: RGB, map: Map, levels: tuple[float, float], seen: Mask | None = None) -> RGB:
+    """Draws heat into the (H, W, 3) image where its (H, W) map is above levels[0], as in paint.
+
+    seen: (H, W), where heat may be; None: anywhere.
+    """
     low, high = levels[0], 2 * levels[1] - levels[0]
-    hot = map > low
+    hot = map > low if seen is None else seen & (map > low)
     rise = np.clip((map[hot] - low) / max(high - low, 1e-30), 0, 1)
     steps = np.rint(HEAT_FROM + rise * (HEAT_TO - HEAT_FROM)).astype(np.uint8)
     colours = _heat_colours()[steps]

@@ -13,6 +13,8 @@ from blemish.calibrate import upper_rate
 from blemish.images import write_whole
 from blemish.metrics.evaluation import Evaluation, Scored
 from blemish.metrics.sizes import LIMITS
+from blemish.records import Region
+from blemish.regions import sizes
 from blemish.report import plots
 from blemish.report.html import data_uri, template
 from blemish.report.overlay import RGB, as_rgb, outline, paint
@@ -51,14 +53,15 @@ Views = Callable[[Scored], View]
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One part on the page. pictures: (caption, data URI). scene: JSON for scene_script's viewer;
-    None for parts without a scan."""
+    """One part on the page. pictures: (caption, data URI). regions: what was found, in words; empty
+    if nothing. scene: JSON for scene_script's viewer; None for parts without a scan."""
 
     name: str
     kind: str
     score: float
     rejected: bool
     pictures: tuple[tuple[str, str], ...]
+    regions: str
     scene: str | None
 
 
@@ -167,8 +170,17 @@ def _case(item: Scored, threshold: float, views: Views) -> Case:
         score=item.score,
         rejected=item.score > threshold,
         pictures=tuple((caption, _thumbnail(picture)) for caption, picture in pictures),
+        regions=_in_words(view.prediction.regions),
         scene=turned,
     )
+
+
+def _in_words(regions: Sequence[Region]) -> str:
+    """How many, and the sizes of the largest three."""
+    largest = sorted(regions, key=lambda region: -region.area_px)[:3]
+    told = "; ".join(f"{sizes(one)} at {one.box[0]}, {one.box[1]}" for one in largest)
+    more = f" and {len(regions) - len(largest)} more" if len(regions) > len(largest) else ""
+    return f"{len(regions)} region{'s' * (len(regions) > 1)}: {told}{more}" if regions else ""
 
 
 def _thumbnail(picture: RGB) -> str:

@@ -40,12 +40,23 @@ def about(artifact: Artifact) -> dict[str, str]:
         "licences": licences(stored),
         "data": f"{data['used']} good images of '{data['folder']}', {small} to {large} px",
         **_modalities(artifact),
+        **_inspected(artifact),
         "calibration": f"{len(calibration.scores)} good parts, {calibration.how}",
         "threshold": f"{calibration.threshold:.4g}",
         "promise": calibration.note(),
         "graph": f"{len(artifact.graph) / 1e6:.1f} MB",
+        **_eight_bits(stored),
         **({"fitted with": f"{stored['runtime']}"} if "runtime" in stored else {}),
         "written with": ", ".join(f"{name} {of}" for name, of in stored["versions"].items()),
+    }
+
+
+def _inspected(artifact: Artifact) -> dict[str, str]:
+    """What of the photographs is looked at, and how large it is, where a person told."""
+    area, scale = artifact.frame.area, artifact.mm_per_pixel
+    return {
+        **({} if area is None else {"inspected": area.told()}),
+        **({} if scale is None else {"scale": f"{scale:g} mm per pixel"}),
     }
 
 
@@ -61,6 +72,19 @@ def _modalities(artifact: Artifact) -> dict[str, str]:
     return {
         "modalities": f"{', '.join(artifact.sight.modalities)}; {where}",
         "with less": f"thresholds {alone}",
+    }
+
+
+def _eight_bits(stored: dict[str, Any]) -> dict[str, str]:
+    """Of a model whose backbone was put into eight bits: how well it agrees with what it was."""
+    if "int8" not in stored:
+        return {}
+    told = stored["int8"]
+    agreement = told["agreement"]
+    return {
+        "eight bits": f"all but {len(told['floats'])} of {told['convolutions']} convolutions of the"
+        f" backbone; maps' rank correlation {agreement['rank']:.4f}, image AUROC"
+        f" {agreement['quick']:.4f} for {agreement['exact']:.4f}"
     }
 
 

@@ -248,14 +248,22 @@ def _add(work: _Work, held: Sequence[Sample], kind: str, number: int) -> None:
 
 
 def on_part(
-    kind: str, image: Pixels, points: Cloud | None, rng: np.random.Generator, settings: Any
+    kind: str,
+    image: Pixels,
+    points: Cloud | None,
+    rng: np.random.Generator,
+    settings: Any,
+    seen: Mask | None = None,
 ) -> Altered:
     """A defect whose middle lies on the part, and which ends where the part ends.
 
-    Arguments as of a maker; settings: of the kind. Raises SynthError where none can be made,
+    Arguments as of a maker; settings: of the kind. seen: (H, W), where the part is inspected; a
+    defect ends there, too. None: everywhere. Raises SynthError where none can be made,
     ShapeError on an image too small for any.
     """
     part = find_part(image)
+    if seen is not None:
+        part = seen if part is None or not (part & seen).any() else part & seen
     for _ in range(TRIES):
         altered = maker(kind)(image, points, rng, where=part, config=settings)
         if part is None or (kind in RELIEF and points is not None):

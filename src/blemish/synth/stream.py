@@ -7,7 +7,7 @@ that photographs of many megapixels do not take many times longer, somewhat abov
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
@@ -70,26 +70,41 @@ class Stream:
         rng = np.random.default_rng([*self.seed, index])
         source = self.chosen[int(rng.integers(len(self.chosen)))]
         pixels = turned(self._photograph(source), self.rotation, rng)
-        good = self.frame.to_model(pixels)
+        where = None
+        if self._parted:
+            where = pixels[..., -1] > pixels[..., -1].max() / 2  # a turn brings in less than half
+            pixels = np.ascontiguousarray(pixels[..., :-1])
+        frame = replace(self.frame, area=None)  # what is not inspected is blank already
+        good = frame.to_model(pixels)
         nothing = np.zeros(self.frame.size, np.bool_)
         if rng.random() < self.clean or min(pixels.shape[:2]) < SMALLEST:
             return Picture(source=source, good=good, altered=good, mask=nothing)
         for kind in rng.permutation(self.kinds).tolist():
             try:
-                made = self.made_by(kind)(pixels, None, rng)
+                made = self.made_by(kind)(pixels, None, rng, where=where)
             except SynthError:
                 continue  # such as a blur of an even surface: another kind may do
-            altered = self.frame.to_model(made.image)
+            altered = frame.to_model(made.image)
             return Picture(
-                source=source, good=good, altered=altered, mask=self.frame.mask_to_model(made.mask)
+                source=source, good=good, altered=altered, mask=frame.mask_to_model(made.mask)
             )
         return Picture(source=source, good=good, altered=good, mask=nothing)
 
+    @property
+    def _parted(self) -> bool:
+        """Whether some of a photograph is not inspected; windows of one are blank there already."""
+        return self.frame.area is not None and self.frame.tiles is None
+
     def _photograph(self, source: int) -> Pixels:
-        """Read and shrunk once; kept while there is room."""
+        """Read, blanked and shrunk once; kept while there is room. If not all of it is inspected, a
+        last channel follows that is 0 elsewhere."""
         if source in self.kept:
             return self.kept[source]
         pixels = self.read(source)
+        seen = self.frame.seen(pixels.shape) if self._parted else None
+        if seen is not None:
+            pixels = self.frame.blanked(pixels)
+            pixels = np.dstack([pixels, np.where(seen, white(pixels), 0).astype(pixels.dtype)])
         share = self.detail * max(self.frame.size) / min(pixels.shape[:2])
         if 0 < share < 1:
             size = (round(pixels.shape[1] * share), round(pixels.shape[0] * share))

@@ -1,0 +1,261 @@
+/* A verdict in C, without blemish: inspect_part graph.onnx image.pgm
+ *
+ * graph.onnx is what `blemish export --to onnx` wrote; it carries the numbers that are needed. The
+ * image is a PGM or PPM (P5, P6) of 8 or 16 bits. Prints verdict, score and p-value. Exit code 0
+ * good, 1 defect, 2 an error, which a controller must treat as "not inspected".
+ *
+ * In a line, do load() once and inspect() for each picture of the camera.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef OFFICIAL_HEADER
+#include <onnxruntime_c_api.h>
+#else
+#include "ort.h"
+#endif
+
+typedef struct {
+    int height, width, channels, most; /* most: 255 or 65535 */
+    float *pixels;                     /* row, column, channel */
+} Image;
+
+typedef struct {
+    OrtSession *session;
+    OrtMemoryInfo *memory;
+    OrtModelMetadata *words;
+    int height, width;
+    double white[2], top, threshold;
+} Model;
+
+static const OrtApi *ort;
+
+static void stop(const char *why, const char *what) {
+    fprintf(stderr, "%s: %s\n", why, what);
+    exit(2);
+}
+
+static void check(OrtStatus *status) {
+    if (status) stop("ONNX Runtime", ort->GetErrorMessage(status));
+}
+
+static void *space(size_t bytes) {
+    void *made = malloc(bytes ? bytes : 1);
+    if (!made) stop("memory", "there is not enough");
+    return made;
+}
+
+/* What the model says under a name; see blemish/description.py. */
+static const char *word(const Model *model, const char *key) {
+    OrtAllocator *allocator;
+    char *value = NULL;
+    check(ort->GetAllocatorWithDefaultOptions(&allocator));
+    check(ort->ModelMetadataLookupCustomMetadataMap(model->words, allocator, key, &value));
+    if (!value) stop("the graph was not exported by blemish, it lacks", key);
+    return value;
+}
+
+static Model load(const ORTCHAR_T *path) {
+    Model model;
+    OrtEnv *env;
+    OrtSessionOptions *options;
+    ort = OrtGetApiBase()->GetApi(ORT_API_VERSION);
+    if (!ort) stop("ONNX Runtime", "too old for this program");
+    check(ort->CreateEnv(ORT_LOGGING_LEVEL_ERROR, "inspect_part", &env));
+    check(ort->CreateSessionOptions(&options));
+    check(ort->CreateSession(env, path, options, &model.session));
+    check(ort->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &model.memory));
+    check(ort->SessionGetModelMetadata(model.session, &model.words));
+    if (strcmp(word(&model, "blemish.interpolation"), "area") ||
+        strcmp(word(&model, "blemish.fit"), "stretch") || *word(&model, "blemish.tiles"))
+        stop("the model", "asks for padding, tiles or another resize than this example knows");
+    sscanf(word(&model, "blemish.size"), "%d %d", &model.height, &model.width);
+    sscanf(word(&model, "blemish.white"), "%lf %lf", &model.white[0], &model.white[1]);
+    model.top = atof(word(&model, "blemish.top"));
+    model.threshold = atof(word(&model, "blemish.threshold"));
+    return model;
+}
+
+static int number(FILE *file) { /* of a PNM header, after spaces and comments */
+    int value, letter;
+    while ((letter = fgetc(file)) == '#' || letter == ' ' || letter == '\n' || letter == '\r')
+        if (letter == '#')
+            while ((letter = fgetc(file)) != '\n' && letter != EOF) {}
+    ungetc(letter, file);
+    return fscanf(file, "%d", &value) == 1 ? value : 0;
+}
+
+static Image read_pnm(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) stop(path, "cannot be opened");
+    int first = fgetc(file), kind = fgetc(file);
+    Image image = {0, 0, kind == '6' ? 3 : 1, 255, NULL};
+    image.width = number(file), image.height = number(file);
+    int most = number(file);
+    fgetc(file);
+    if (first != 'P' || (kind != '5' && kind != '6') || image.width <= 0 || image.height <= 0 ||
+        (most != 255 && most != 65535))
+        stop(path, "must be a PGM or PPM (P5, P6) whose white is 255 or 65535");
+    image.most = most;
+    size_t count = (size_t)image.width * image.height * image.channels, wide = most > 255 ? 2 : 1;
+    unsigned char *bytes = space(count * wide);
+    if (fread(bytes, wide, count, file) != count) stop(path, "is cut off");
+    image.pixels = space(count * sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        image.pixels[i] = wide == 1 ? bytes[i] : 256.0f * bytes[2 * i] + bytes[2 * i + 1];
+    free(bytes);
+    fclose(file);
+    return image;
+}
+
+/* How much each of `from` pixels counts for each of `to`, along one side: the share that a new
+ * pixel covers when it shrinks, cubic convolution (a = -0.75) when it grows. (to, from) */
+static double *side_weights(int from, int to) {
+    double *weights = space((size_t)from * to * sizeof(double)), scale = (double)from / to;
+    memset(weights, 0, (size_t)from * to * sizeof(double));
+    for (int i = 0; i < to; i++) {
+        if (from >= to) {
+            for (int k = (int)(i * scale); k < from && k < (i + 1) * scale; k++)
+                weights[(size_t)i * from + k] =
+                    (fmin(k + 1, (i + 1) * scale) - fmax(k, i * scale)) / scale;
+            continue;
+        }
+        double place = (i + 0.5) * scale - 0.5, a = -0.75;
+        for (int k = (int)floor(place) - 1, last = k + 3; k <= last; k++) {
+            double x = fabs(place - k);
+            int inside = k < 0 ? 0 : k >= from ? from - 1 : k; /* the edge is repeated */
+            weights[(size_t)i * from + inside] +=
+                x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+        }
+    }
+    return weights;
+}
+
+/* Both sides by these weights, and rounded, as integers are. */
+static Image resized(Image image, int height, int width) {
+    Image made = {height, width, image.channels, image.most, NULL};
+    double *down = side_weights(image.height, height), *across = side_weights(image.width, width);
+    size_t row = (size_t)width * image.channels;
+    double *half = space(image.height * row * sizeof(double));
+    memset(half, 0, image.height * row * sizeof(double));
+    for (int y = 0; y < image.height; y++)
+        for (int x = 0; x < width; x++)
+            for (int k = 0; k < image.width; k++) {
+                double weight = across[(size_t)x * image.width + k];
+                for (int c = 0; weight != 0 && c < image.channels; c++)
+                    half[y * row + x * image.channels + c] +=
+                        weight * image.pixels[((size_t)y * image.width + k) * image.channels + c];
+            }
+    made.pixels = space(height * row * sizeof(float));
+    for (int y = 0; y < height; y++)
+        for (size_t x = 0; x < row; x++) {
+            double sum = 0;
+            for (int k = 0; k < image.height; k++)
+                sum += down[(size_t)y * image.height + k] * half[k * row + x];
+            made.pixels[y * row + x] = (float)fmin(fmax(rint(sum), 0), image.most);
+        }
+    free(down), free(across), free(half);
+    return made;
+}
+
+/* What the graph gives for an image: a grid of scores, (height, width) of it in `sides`. */
+static const float *run(const Model *model, Image image, int64_t sides[2]) {
+    int h = model->height, w = model->width;
+    int64_t shape[4] = {1, 3, h, w};
+    size_t plane = (size_t)h * w;
+    double white = model->white[image.most > 255];
+    /* first what shrinks, then what grows, as described */
+    Image small = resized(image, image.height < h ? image.height : h, image.width < w ? image.width : w);
+    Image fit = resized(small, h, w);
+    float *given = space(3 * plane * sizeof(float)), *grid;
+    for (size_t i = 0; i < plane; i++)
+        for (int c = 0; c < 3; c++) {
+            float value = fit.pixels[i * fit.channels + (fit.channels == 3 ? c : 0)] / (float)white;
+            given[c * plane + i] = value < 1 ? value : 1;
+        }
+    OrtValue *input = NULL, *output = NULL;
+    OrtTensorTypeAndShapeInfo *info;
+    const char *names[] = {"image"}, *made[] = {"map"};
+    check(ort->CreateTensorWithDataAsOrtValue(model->memory, given, 3 * plane * sizeof(float), shape,
+                                              4, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &input));
+    check(ort->Run(model->session, NULL, names, (const OrtValue *const *)&input, 1, made, 1, &output));
+    check(ort->GetTensorTypeAndShape(output, &info));
+    check(ort->GetDimensions(info, sides, 2));
+    check(ort->GetTensorMutableData(output, (void **)&grid));
+    return grid; /* a line that goes on releases input, output and info here */
+}
+
+/* The grid at the image's own size, bilinear, centres on centres. */
+static float *enlarged(const float *grid, const int64_t sides[2], int height, int width) {
+    float *map = space((size_t)height * width * sizeof(float));
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            double v = fmin(fmax((y + 0.5) * sides[0] / height - 0.5, 0), sides[0] - 1);
+            double u = fmin(fmax((x + 0.5) * sides[1] / width - 0.5, 0), sides[1] - 1);
+            int64_t r = (int64_t)v, c = (int64_t)u, below = r + (r + 1 < sides[0]);
+            int64_t right = c + (c + 1 < sides[1]);
+            double upper = grid[r * sides[1] + c] * (1 - (u - c)) + grid[r * sides[1] + right] * (u - c);
+            double lower =
+                grid[below * sides[1] + c] * (1 - (u - c)) + grid[below * sides[1] + right] * (u - c);
+            map[(size_t)y * width + x] = (float)(upper * (1 - (v - r)) + lower * (v - r));
+        }
+    return map;
+}
+
+/* The mean of each box-sized neighbourhood along one side, zeros outside. */
+static void blur(float *map, int count, int step, int lines, int line_step, int box) {
+    double *sums = space((count + 1) * sizeof(double));
+    for (int line = 0; line < lines; line++) {
+        float *at = map + (size_t)line * line_step;
+        sums[0] = 0;
+        for (int i = 0; i < count; i++) sums[i + 1] = sums[i] + at[(size_t)i * step];
+        for (int i = 0; i < count; i++) {
+            int from = i - box / 2 < 0 ? 0 : i - box / 2, to = i + box / 2 + 1;
+            at[(size_t)i * step] = (float)((sums[to < count ? to : count] - sums[from]) / box);
+        }
+    }
+    free(sums);
+}
+
+static int falling(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+static double inspect(const Model *model, Image image) {
+    int64_t sides[2];
+    const float *grid = run(model, image, sides);
+    float *map = enlarged(grid, sides, image.height, image.width);
+    const char *boxes = word(model, "blemish.boxes");
+    for (int box, passes, read; sscanf(boxes, "%d %d%n", &box, &passes, &read) == 2; boxes += read)
+        while (passes-- > 0) {
+            blur(map, image.width, 1, image.height, image.width, box);
+            blur(map, image.height, image.width, image.width, 1, box);
+        }
+    size_t pixels = (size_t)image.width * image.height, count = (size_t)(pixels * model->top);
+    double sum = 0;
+    qsort(map, pixels, sizeof(float), falling);
+    if (count < 1) count = 1;
+    for (size_t i = 0; i < count; i++) sum += map[i];
+    free(map);
+    return sum / count;
+}
+
+static double p_value(const Model *model, double score) {
+    const char *scores = word(model, "blemish.scores");
+    double one, count = 0, above = 0;
+    for (int read; sscanf(scores, "%lf%n", &one, &read) == 1; scores += read)
+        count++, above += one >= score;
+    return (1 + above) / (1 + count);
+}
+
+int main(int count, char **words) {
+    if (count != 3) stop("usage", "inspect_part graph.onnx image.pgm");
+    Model model = load(words[1]); /* on Windows make it wide characters first */
+    double score = inspect(&model, read_pnm(words[2]));
+    int defect = score > model.threshold;
+    printf("%s %.9g %.9g\n", defect ? "defect" : "good", score, p_value(&model, score));
+    return defect;
+}

@@ -1,0 +1,168 @@
+"""The examples for programs without blemish give blemish's own score; the C one is built here."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from blemish.agreement import made_up
+from blemish.artifact import Artifact
+from blemish.export_files import GRAPH, write_folder
+from blemish.images import read_image
+from blemish.records import Pixels
+from blemish.runtime import Inspector
+from blemish.tiles import Tiles
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SCRIPT = EXAMPLES / "python" / "inspect_part.py"
+NEAR = 2e-3  # of a score: a pixel in the middle between two values may be rounded either way
+
+
+def library() -> Path:
+    """ONNX Runtime's library as its Python package carries it, or a loud skip."""
+    found = sorted((Path(ort.__file__).parent / "capi").glob("libonnxruntime.so.*"))
+    if not found:
+        pytest.skip("NO LIBRARY: this onnxruntime package carries no libonnxruntime.so")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The C example, built."""
+    if not shutil.which("cc") or not shutil.which("make"):
+        pytest.skip("NO C COMPILER: cc or make is missing, so the C example is not built")
+    folder = tmp_path_factory.mktemp("c")
+    words = ["make", "-C", str(EXAMPLES / "c"), f"OUT={folder}", f"ORT_LIB={library()}"]
+    done = subprocess.run(
+        [*words, "CFLAGS=-O2 -Wall -Wextra -Werror"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "inspect_part"
+
+
+@pytest.fixture(scope="module")
+def pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """PNM files of every kind: large and small, grey and colour, 8 and 16 bits, long and low."""
+    folder = tmp_path_factory.mktemp("pictures")
+    good, bad = (read_image(demo / "test" / kind / "000.jpg") for kind in ("good", "crack"))
+    kinds: dict[str, Pixels] = {
+        "good": good,
+        "bad": bad,
+        "small": made_up((41, 33), 1),
+        "long": made_up((37, 210), 2),
+        "grey": bad.mean(2).astype(np.uint8)[..., None],
+        "deep": bad.astype(np.uint16) * 257,
+    }
+    for name, pixels in kinds.items():
+        file = folder / f"{name}.{'pgm' if pixels.shape[2] == 1 else 'ppm'}"
+        cv2.imwrite(str(file), pixels[..., ::-1])
+    return {file.stem: file for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def models(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
+    """The demo's model, and the same one with blur and a mean instead of a maximum."""
+    plain = model.artifact
+    frame = replace(plain.frame, boxes=((5, 2), (9, 1)), top=0.01)
+    return {"plain": plain, "blurred": replace(plain, frame=frame)}
+
+
+@pytest.fixture(scope="module")
+def folders(
+    models: dict[str, Artifact], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("exported")
+    for name, artifact in models.items():
+        write_folder(artifact, "onnx", root / name)
+    return {name: root / name for name in models}
+
+
+def told(*words: object) -> tuple[int, str, list[str]]:
+    done = subprocess.run(
+        [str(word) for word in words], capture_output=True, text=True, check=False, timeout=120
+    )
+    return done.returncode, done.stderr, done.stdout.split()
+
+
+def as_blemish_says(artifact: Artifact, picture: Path, said: list[str]) -> None:
+    pixels = cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)
+    rgb = pixels[..., ::-1] if pixels.ndim == 3 else pixels[..., None]
+    expected = Inspector(artifact, runtime="onnxruntime").inspect(np.ascontiguousarray(rgb))
+    assert float(said[1]) == pytest.approx(expected.score, rel=NEAR)
+    assert float(said[2]) == pytest.approx(expected.p_value, abs=0.1)
+    if abs(expected.score - expected.threshold) > NEAR * expected.score:
+        assert said[0] == expected.verdict
+
+
+@pytest.mark.parametrize("name", ["plain", "blurred"])
+def test_the_c_example_gives_blemishs_score(
+    name: str, program: Path, pictures: dict[str, Path],
+    models: dict[str, Artifact], folders: dict[str, Path],
+) -> None:  # fmt: skip
+    for picture in pictures.values():
+        code, error, said = told(program, folders[name] / GRAPH, picture)
+        assert error == ""
+        assert code == (said[0] == "defect")
+        as_blemish_says(models[name], picture, said)
+
+
+@pytest.mark.parametrize("name", ["plain", "blurred"])
+def test_the_python_example_gives_blemishs_score(
+    name: str, pictures: dict[str, Path], models: dict[str, Artifact], folders: dict[str, Path]
+) -> None:
+    for kind in ("bad", "small", "grey", "deep"):
+        code, error, said = told(sys.executable, SCRIPT, folders[name], pictures[kind])
+        assert (code, error) == (0, "")
+        as_blemish_says(models[name], pictures[kind], said)
+
+
+def test_the_python_example_is_short_and_without_blemish() -> None:
+    text = SCRIPT.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    assert "import blemish" not in text
+    assert "from blemish" not in text
+
+
+def test_what_the_examples_do_not_know_they_refuse(
+    program: Path, pictures: dict[str, Path], model: Inspector, tmp_path: Path
+) -> None:
+    frames = {
+        "pads": replace(model.artifact.frame, fit="pad"),
+        "tiles": replace(model.artifact.frame, tiles=Tiles(side=64, overlap=16)),
+        "pillow": replace(model.artifact.frame, interpolation="bicubic"),
+    }
+    for name, frame in frames.items():
+        write_folder(replace(model.artifact, frame=frame), "onnx", tmp_path / name)
+        code, error, _ = told(program, tmp_path / name / GRAPH, pictures["bad"])
+        assert code == 2
+        assert "asks for padding, tiles" in error
+    code, error, _ = told(sys.executable, SCRIPT, tmp_path / "tiles", pictures["bad"])
+    assert code == 1
+    assert "neither padding nor tiles" in error
+
+
+def test_errors_are_no_verdicts(
+    program: Path, pictures: dict[str, Path], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    graph = folders["plain"] / GRAPH
+    whole = pictures["bad"].read_bytes()
+    (tmp_path / "cut.ppm").write_bytes(whole[:-100])
+    (tmp_path / "odd.ppm").write_bytes(b"P7 what")
+    for words, why in (
+        ((graph, tmp_path / "cut.ppm"), "is cut off"),
+        ((graph, tmp_path / "odd.ppm"), "must be a PGM or PPM"),
+        ((graph, tmp_path / "none.ppm"), "cannot be opened"),
+        ((tmp_path / "none.onnx", pictures["bad"]), "ONNX Runtime"),
+        ((graph,), "usage"),
+    ):
+        code, error, said = told(program, *words)
+        assert (code, said) == (2, [])
+        assert why in error
