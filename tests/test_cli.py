@@ -427,7 +427,7 @@ def test_regions_are_boxes_in_the_image(run: Run, sure: Path, image: Path) -> No
     assert line["verdict"] == "defect"
     assert line["regions"]
     for region in line["regions"]:
-        assert set(region) == {"box", "area_px", "peak"}
+        assert set(region) == {"box", "area_px", "peak", "length_px"}
         x, y, width, height = region["box"]
         assert 0 <= x < x + width <= 360
         assert 0 <= y < y + height <= 300
@@ -784,7 +784,7 @@ def test_info_json_is_one_object(run: Run, part: Path) -> None:
     assert set(said) == {
         "file", "method", "preset", "config", "seed", "backbone", "weights", "commercial", "data",
         "versions", "frame", "runtime",
-        "calibration", "threshold", "promised_false_alarm_rate", "promise",
+        "calibration", "threshold", "promised_false_alarm_rate", "promise", "mm_per_pixel",
     }  # fmt: skip
     assert len(said["data"]["sha256"]) == 12
 

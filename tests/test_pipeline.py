@@ -19,7 +19,7 @@ import blemish
 from blemish import pipeline
 from blemish.errors import ConfigError, ImageError
 from blemish.images import pixel_count, write_png
-from blemish.pipeline import in_order, large_ones_alone, threads_each, workers_for
+from blemish.pipeline import THREADS, in_order, large_ones_alone, threads_each, workers_for
 from blemish.runtime import Inspector
 from blemish.scoring import inspect_all, jobs
 from blemish.shots import PHOTOGRAPH, Shot
@@ -34,7 +34,7 @@ def pictures(folder: Path, count: int) -> list[Path]:
 
 
 def ours() -> set[threading.Thread]:
-    return {one for one in threading.enumerate() if one.name.startswith("ThreadPool")}
+    return {one for one in threading.enumerate() if one.name.startswith(THREADS)}
 
 
 # ---------------------------------------------------------------- in_order
@@ -206,7 +206,7 @@ def test_inspect_many_takes_whatever_inspect_takes(tmp_path: Path) -> None:
     assert [one.file for one in found] == [path, None, None, None]
     assert [one.verdict for one in found] == ["good", "defect", "defect", "error"]
     assert found[1].to_json()["file"] is None
-    assert "float64" in str(found[3].error)
+    assert "float32" in str(found[3].error)  # what every float becomes
 
 
 def test_workers_share_one_session_which_is_kept() -> None:

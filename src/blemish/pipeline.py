@@ -21,6 +21,7 @@ R = TypeVar("R")
 
 MOST_BY_DEFAULT = 4  # workers; each holds an image and its map
 AHEAD = 2  # items taken ahead for each worker
+THREADS = "blemish-inspect"  # what they are called, for whoever looks at a process
 LARGE = 2**24  # pixels from which on an image has its workers wait for each other
 
 
@@ -51,7 +52,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
     if workers == 1:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, THREADS) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:

@@ -139,8 +139,13 @@ class Outcome:
             "score": p.score,
             "p_value": p.p_value,
             "threshold": p.threshold,
-            "regions": [asdict(region) for region in p.regions],
+            "regions": [_told(region) for region in p.regions],
             **({"missing": p.missing} if p.missing else {}),
             "ms": round(p.ms, 3),
             "runtime": p.runtime,
         }
+
+
+def _told(region: Region) -> dict[str, Any]:
+    """A region's fields; those in mm only where a scale is known."""
+    return {name: value for name, value in asdict(region).items() if value is not None}

@@ -139,7 +139,7 @@ def as_rgb(image: Pixels) -> RGB:
     if image.dtype != np.uint8:
         told = np.isfinite(image)
         low, high = (float(image[told].min()), float(image[told].max())) if told.any() else (0, 1)
-        steps = (np.where(told, image, low) - np.float32(low)) * (255 / ((high - low) or 1))
+        steps = (np.where(told, image, low) - np.float32(low)) / ((high - low) or 1) * 255
         image = steps.round().astype(np.uint8)
     return np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.uint8, copy=True)
 
