@@ -36,9 +36,11 @@ def region_mask(map: Map, seed: float, extent: float, seen: Mask | None = None) 
 
     pieces = Pieces(map, above)
     half = np.where(pieces.peaks > seed, (level + pieces.peaks) / 2, np.inf).astype(np.float32)
-    mask = np.empty(map.shape, np.bool_)
+    mask = np.zeros(map.shape, np.bool_)
     for rows, labels, _ in pieces.bands():
-        np.greater_equal(map[rows], half[labels], out=mask[rows])
+        places = np.flatnonzero(labels)  # few, of most maps
+        high = map[rows].ravel()[places] >= half[labels.ravel()[places]]
+        mask[rows].ravel()[places] = high
     return mask
 
 
@@ -132,8 +134,8 @@ class Pieces:
         for rows, labels, count in self.bands():
             self._parents += range(len(self._parents), len(self._parents) + count)
             highest = np.full(len(self._parents), -np.inf, np.float32)
-            inside = labels > 0
-            np.maximum.at(highest, labels[inside], map[rows][inside])
+            places = np.flatnonzero(labels)
+            np.maximum.at(highest, labels.ravel()[places], map[rows].ravel()[places])
             own.append(highest[-count:] if count else highest[:0])
             if last is not None:
                 self._join(last, labels[0])
@@ -155,7 +157,8 @@ class Pieces:
                 self._first = self._first or (count, np.asarray(labels, np.int32))
             else:
                 count, labels = self._first
-            yield rows, np.where(labels > 0, labels + np.int32(known), 0), count - 1
+            after = np.where(labels > 0, labels + np.int32(known), 0) if known else labels
+            yield rows, after, count - 1
             known += count - 1
 
     def _join(self, above: Labels, below: Labels) -> None:
