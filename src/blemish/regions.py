@@ -153,8 +153,9 @@ class Pieces:
             rows = slice(top, top + step)
             if top or self._first is None:
                 marked = self._marked(rows).astype(np.uint8)
-                count, labels = cv2.connectedComponents(marked, connectivity=8)
-                self._first = self._first or (count, np.asarray(labels, np.int32))
+                count, found = cv2.connectedComponents(marked, connectivity=8)
+                labels = np.asarray(found, np.int32)
+                self._first = self._first or (count, labels)
             else:
                 count, labels = self._first
             after = np.where(labels > 0, labels + np.int32(known), 0) if known else labels
