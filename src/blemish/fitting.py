@@ -7,7 +7,7 @@ graph → artefact.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ def fit_folder(
     )
 
 
-def _tell(warn: Callable[[str], None], sentences: Sequence[str]) -> None:
+def _tell(warn: Callable[[str], None], sentences: Iterable[str]) -> None:
     for sentence in sentences:
         warn(sentence)
 
@@ -177,8 +177,7 @@ def look(
             backbone, frame, sight, needed, store, track, runtime=runtime
         )
     good = usable(paths, features, facts, frame, warn)
-    for note in remarks(good):
-        warn(note)
+    _tell(warn, remarks(good))
     return good
 
 

@@ -34,10 +34,8 @@ from blemish.runtime import Inspector
 from blemish.surgery import cut, fixed, pieces
 from blemish.track import Track, silent
 
-RANGES, TRIALS = (
-    48,
-    16,
-)  # good parts that ranges and corrections come from; that the search looks at
+# Good parts that ranges and corrections come from; that the search looks at.
+RANGES, TRIALS = 48, 16
 FEWEST = 4  # good parts at all
 WINDOWS = 2  # of a photograph in tiles
 RANK, DROP = 0.99, 0.005  # least agreement of maps; most image AUROC that may be lost
