@@ -160,7 +160,9 @@ class Frame:
             top, left, side = _square(size)
             canvas = (side, side)
         # Of the padding only what the blur carries in is needed, so the padded side goes first.
-        reach = sum(width // 2 * passes for width, passes in self.boxes)
+        reach = 0
+        for width, passes in self.boxes:
+            reach += width // 2 * passes
         above, before = min(top, reach), min(left, reach)
         if left == 0:
             part = _enlarge(grid, (canvas[0], grid.shape[1]))[top - above : top + size[0] + reach]
