@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +17,7 @@ from blemish.errors import ConfigError, ImageError
 from blemish.records import Map
 from blemish.runtime import Inspector
 from blemish.verify import table, verify
-
-Run = Callable[..., commands.Done]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    return partial(commands.run, capfd)
-
-
-@pytest.fixture(scope="module")
-def part(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model.save(tmp_path_factory.mktemp("part") / "part.blemish")
+from commands import Run
 
 
 def test_all_runtimes_that_are_here_are_compared(model: Inspector, demo: Path) -> None:
