@@ -80,7 +80,8 @@ def test_an_inspector_loads_it_and_says_much_the_same(
     images = sorted(demo.glob("test/*/*.jpg"))
     exact, eight = ([one.inspect(image) for image in images] for one in (model, loaded))
     for of_floats, of_bits in zip(exact, eight, strict=True):
-        assert of_bits.score == pytest.approx(of_floats.score, rel=0.1)
+        # what is far odder than good parts lies beyond their ranges, where eight bits end
+        assert of_bits.score == pytest.approx(of_floats.score, rel=0.15)
         assert of_bits.score != of_floats.score
     # as agreement is defined: over the pixels of all maps, here of parts that no search has seen
     assert spearman([one.map for one in exact], [one.map for one in eight]) > 0.97
