@@ -66,8 +66,8 @@ def drawing(sizes: dict[int, float], memories: dict[int, float]) -> str:
         ("patchcore at 256 x 256: rows of the memory", memories, COLOURS[1]),
     ):
         ticks = tuple((float(key), f"{key:,}") for key in points)
-        ends = {"low": min(points) * 0.85, "high": max(points) * 1.15}
-        x = Axis(**ends, logarithmic=True, ticks=ticks, title=title)
+        low_x, high_x = min(points) * 0.85, max(points) * 1.15
+        x = Axis(low=low_x, high=high_x, logarithmic=True, ticks=ticks, title=title)
         y = Axis(low=low, high=top, logarithmic=True, title="ms a photograph")
         chart = Chart(x, y, width=560, height=280)
         chart.curve(points.items(), colour, dots=True)

@@ -63,7 +63,8 @@ def inspect(venv: Path, folder: Path) -> None:
     part = blemish.fit(DATA / "magnetic_tile").save(folder / "part.blemish")
     image = sorted((DATA / "magnetic_tile" / "test").rglob("*.jpg"))[0]
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    line = [venv / "bin" / "blemish", "inspect", part, image, "-o", folder / "out"]
+    command = venv / "bin" / "blemish"
+    line: list[str | Path] = [command, "inspect", part, image, "-o", folder / "out"]
     subprocess.run(line, check=True, env=kept, cwd=folder)
 
 

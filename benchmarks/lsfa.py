@@ -13,7 +13,6 @@ import math
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +27,12 @@ from blemish.export import join
 from blemish.fitting import (
     backbone_graph,
     choose,
-    find_white,
     learn,
     look,
-    native_maps,
-    photographs,
     sight_of,
 )
+from blemish.heads import native_maps
+from blemish.levels import frame_of, photographs
 from blemish.methods.base import Method
 from blemish.metrics.ranking import auroc
 from blemish.parts import GoodParts, split
@@ -100,7 +98,7 @@ def _looked(folder: Path) -> Looked:
     data = open_data(folder)
     kind, config = choose("lsfa", "embedded", {})
     sight = sight_of(config, data.train, False)
-    frame = replace(config.frame(), white=find_white(photographs(data.train, sight)))
+    frame = frame_of(config, photographs(data.train, sight), None)
     graph = backbone_graph(config, sight)
     good, test = (
         look(samples, graph, frame, sight, track=silent, warn=print)

@@ -12,7 +12,7 @@ DATA = Path(os.environ.get("BLEMISH_DATA", Path(__file__).resolve().parents[2] /
 RESULTS = Path(__file__).parent / "results"
 
 
-def stamp(seed: int | str) -> str:
+def stamp(seed: object) -> str:
     """One line for the foot of a table."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False

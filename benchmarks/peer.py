@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def main() -> None:
     write("peer", f"{table}\n\n{BLOCK * ROUNDS} photographs each, in turns of {BLOCK}. {stamp(0)}")
 
 
-def turns(sides: dict[str, tuple[str, ...]], paths: list[str]) -> dict[str, list[float]]:
+def turns(sides: Mapping[str, tuple[str, ...]], paths: list[str]) -> dict[str, list[float]]:
     """Milliseconds of each photograph, by side."""
     running = {name: start(line) for name, line in sides.items()}
     taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -114,7 +114,8 @@ def ours(part: str, runtime: str) -> Work:
 def theirs(model: str, _: str) -> Work:
     from anomalib.deploy import OpenVINOInferencer
 
-    return OpenVINOInferencer(path=model, device="CPU").predict
+    predict: Work = OpenVINOInferencer(path=model, device="CPU").predict
+    return predict
 
 
 PREPARE = """

@@ -58,7 +58,8 @@ def paste(x: Floats, scale: float, rng: np.random.Generator) -> Painted:
     h, w = (min(int(rng.uniform(15, 70) * scale), side - 1) for side in x.shape[:2])
     mask, source = np.zeros(x.shape[:2], np.float32), x.copy()
     (y0, y1), (x0, x1) = rng.integers(0, x.shape[0] - h, 2), rng.integers(0, x.shape[1] - w, 2)
-    noise = cv2.resize(rng.normal(size=(5, 5)).astype(np.float32), (w, h), None, 0, 0, 2)
+    rough = rng.normal(size=(5, 5)).astype(np.float32)
+    noise = cv2.resize(rough, (w, h), None, 0, 0, 2)
     mask[y1 : y1 + h, x1 : x1 + w] = np.clip(6 * (noise - np.quantile(noise, 0.4)), 0, 1)
     source[y1 : y1 + h, x1 : x1 + w] = x[y0 : y0 + h, x0 : x0 + w][::-1, ::-1]
     return x + mask[..., None] * (source - x), mask
@@ -66,8 +67,8 @@ def paste(x: Floats, scale: float, rng: np.random.Generator) -> Painted:
 
 def light(x: Floats, scale: float, rng: np.random.Generator) -> Painted:
     """A smooth local change of brightness."""
-    noise = rng.normal(size=(4, 4)).astype(np.float32)
-    noise = cv2.resize(noise, x.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    rough = rng.normal(size=(4, 4)).astype(np.float32)
+    noise = cv2.resize(rough, x.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     mask = np.clip(3 * (noise - np.quantile(noise, rng.uniform(0.5, 0.8))), 0, 1)
     return x + mask[..., None] * rng.choice([-1, 1]) * rng.uniform(0.35, 1) * spread(x), mask
 

@@ -151,8 +151,8 @@ def web(size: tuple[int, int], seed: int) -> Any:
     rng = np.random.default_rng(seed)
     rough = np.zeros(size, np.float32)
     for step in (2, 8, 32):
-        layer = rng.standard_normal((size[0] // step + 2, size[1] // step + 2)).astype(np.float32)
-        layer = cv2.resize(layer, None, fx=step, fy=step)[: size[0], : size[1]]
+        small = rng.standard_normal((size[0] // step + 2, size[1] // step + 2)).astype(np.float32)
+        layer = cv2.resize(small, None, fx=step, fy=step)[: size[0], : size[1]]
         rough += layer * step**0.5
     grey = np.clip(128 + 6 * rough, 0, 255).astype(np.uint8)
     return np.dstack([grey, grey, 255 - grey])

@@ -43,12 +43,12 @@ def main() -> None:
             names = {"data": str(data), "method": method, "part": part}
             fit_mib = _child("fit", names)  # also leaves the backbone's graph in the cache
             inspect_mib = _child("inspect", names)
-            rows.append((method, _fit_ratio(data, method), *_inspect(data, part)))
-            rows[-1] += (fit_mib, inspect_mib)
+            found = _fit_ratio(data, method), _inspect(data, part)
+            rows.append((method, *found, fit_mib, inspect_mib))
     head = ["method", "fit s", "backbone pass s", "ratio", "inspect ms", "decode + backbone ms"]
     head += ["ratio", "p99 ms", "fit MiB", "inspect MiB"]
     lines = [head, ["---"] * len(head)]
-    for method, (fit, one_pass), ms, base, p99, fit_mib, inspect_mib in rows:
+    for method, (fit, one_pass), (ms, base, p99), fit_mib, inspect_mib in rows:
         values = (fit, one_pass, fit / one_pass, ms, base, ms / base, p99, fit_mib, inspect_mib)
         lines.append([method, *(f"{value:.2f}" for value in values)])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from banded import SIZE, fitted, part, put, spoilt
 from blemish.area import Area, Outline
 from blemish.bands import Bands, bands_from_json, learn, soft
 from blemish.data import open_data
@@ -27,44 +26,7 @@ from blemish.methods.padim import PadimConfig
 from blemish.report.overlay import as_rgb
 from blemish.runtime import Inspector
 
-SIZE = (96, 112)
 quick = settings(max_examples=40, deadline=None)
-
-
-def part(seed: int, count: int = 5, kind: Any = np.uint16) -> npt.NDArray[Any]:
-    """A good part in so many bands, which hold much the same."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.indices(SIZE) / 16
-    shape = 0.5 + 0.3 * np.sin(rows) * np.cos(columns) + 0.02 * rng.standard_normal(SIZE)
-    gains = np.linspace(0.6, 1.0, count) * rng.normal(1, 0.01)
-    bands = shape[..., None] * gains + 0.005 * rng.standard_normal((*SIZE, count))
-    if np.issubdtype(kind, np.floating):
-        return ((bands - 0.4) * 37).astype(kind)  # below 0, too
-    return (bands.clip(0, 1) * np.iinfo(kind).max * 0.9).astype(kind)
-
-
-def spoilt(good: npt.NDArray[Any], band: int) -> npt.NDArray[Any]:
-    """The same with a spot in one band alone."""
-    bad = good.copy()
-    spread = good[..., band].max() - good[..., band].min()
-    bad[40:60, 50:70, band] = good[40:60, 50:70, band] // 2 + spread / 2
-    return bad
-
-
-def put(folder: Path, name: str, pixels: npt.NDArray[Any], **options: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    how = {"photometric": "minisblack"}
-    if pixels.shape[2] > 1:
-        how["planarconfig"] = "contig"
-    tifffile.imwrite(folder / name, pixels.squeeze(), **(how | options))
-    return folder / name
-
-
-def fitted(folder: Path, method: str, kind: Any, count: int) -> Inspector:
-    for seed in range(10):
-        put(folder, f"{seed:02}.tiff", part(seed, count, kind))
-    return fit_folder(folder, method=method, settings={"size": 96}, false_alarms=0.1)
-
 
 CASES = [
     ("padim", np.uint16, 5), ("padim", np.uint8, 2), ("padim", np.float32, 1),
@@ -156,11 +118,36 @@ def test_methods_of_made_up_defects_take_photographs_alone(method: str, tmp_path
         fit_folder(tmp_path, method=method)
 
 
-def test_a_rehearsal_takes_photographs_alone(tmp_path: Path) -> None:
+def test_a_rehearsal_is_of_one_picture_of_the_bands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blemish.rehearse.COUNT", 1)
     for seed in range(5):
         put(tmp_path, f"{seed}.tiff", part(seed))
-    with pytest.raises(ConfigError, match="without --rehearse"):
-        fit_folder(tmp_path, rehearse=True)
+    told = fit_folder(tmp_path, settings={"size": 64}, rehearse=True).artifact.about["rehearsal"]
+    assert told["all"]["made"] >= 8
+    assert told["all"]["image_auroc"] > 0.5
+
+
+@quick
+@given(count=st.integers(1, 9), seed=st.integers(0, 10**6))
+def test_what_is_drawn_on_a_picture_shows_on_it_alone(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.normal(0, 9, (12, 12, count)).astype(np.float32)
+    bands = learn([pixels.reshape(-1, count)], "float32")
+    number = int(rng.integers(len(bands.rows) // 3))
+    before = bands.picture(pixels, number)
+    middle = np.full((1, count), bands.blank(np.dtype(np.float32)))
+    by = np.full((1, 3), 20.0)
+    after = bands.planes(bands.changed(middle, by, number)[None])[0, :, 0, 0]
+    moved = 255 * (after - bands.planes(middle[None])[0, :, 0, 0])
+    assert before.shape == (12, 12, 3)
+    assert moved[3 * number : 3 * number + 3] == pytest.approx(20, abs=0.5)
+    assert (
+        count in (1, 3)
+        or count % 3
+        or np.allclose(np.delete(moved, range(3 * number, 3 * number + 3)), 0, atol=0.5)
+    )
 
 
 def test_what_is_ignored_may_hold_nothing(tmp_path: Path) -> None:

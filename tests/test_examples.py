@@ -7,15 +7,21 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime as ort
 import pytest
 
+import graphs
+from banded import part
 from blemish.agreement import made_up
+from blemish.area import Area, Outline, read_area
 from blemish.artifact import Artifact
+from blemish.bands import learn
 from blemish.export_files import GRAPH, write_folder
+from blemish.frame import Frame
 from blemish.images import read_image
 from blemish.records import Pixels
 from blemish.runtime import Inspector
@@ -69,10 +75,23 @@ def pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def models(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
-    """The demo's model, and the same one with blur and a mean instead of a maximum."""
+    """The demo's model, the same one with blur and a mean instead of a maximum, and with a region
+    besides."""
     plain = model.artifact
     frame = replace(plain.frame, boxes=((5, 2), (9, 1)), top=0.01)
-    return {"plain": plain, "blurred": replace(plain, frame=frame)}
+    hole = np.zeros((300, 360), np.uint8)
+    hole[100:140, 200:260] = 255
+    file = tmp_path_factory.mktemp("mask") / "ignore.png"
+    cv2.imwrite(str(file), hole)
+    ignored = read_area(None, file)
+    assert ignored is not None
+    polygon = ((30.5, 20.0), (340.0, 41.5), (300.0, 280.0), (60.0, 260.0))
+    area = Area(roi=Outline(polygons=(polygon,)), ignore=ignored.ignore)
+    return {
+        "plain": plain,
+        "blurred": replace(plain, frame=frame),
+        "region": replace(plain, frame=replace(frame, area=area)),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +102,12 @@ def folders(
     for name, artifact in models.items():
         write_folder(artifact, "onnx", root / name)
     return {name: root / name for name in models}
+
+
+def fitting(name: str, pictures: dict[str, Path]) -> dict[str, Path]:
+    """Of the photographs those that the model takes: a region asks for a size."""
+    whole = ("good", "bad", "grey", "deep")
+    return {kind: pictures[kind] for kind in (whole if name == "region" else pictures)}
 
 
 def told(*words: object) -> tuple[int, str, list[str]]:
@@ -102,26 +127,59 @@ def as_blemish_says(artifact: Artifact, picture: Path, said: list[str]) -> None:
         assert said[0] == expected.verdict
 
 
-@pytest.mark.parametrize("name", ["plain", "blurred"])
+@pytest.mark.parametrize("name", ["plain", "blurred", "region"])
 def test_the_c_example_gives_blemishs_score(
     name: str, program: Path, pictures: dict[str, Path],
     models: dict[str, Artifact], folders: dict[str, Path],
 ) -> None:  # fmt: skip
-    for picture in pictures.values():
+    for picture in fitting(name, pictures).values():
         code, error, said = told(program, folders[name] / GRAPH, picture)
         assert error == ""
         assert code == (said[0] == "defect")
         as_blemish_says(models[name], picture, said)
 
 
-@pytest.mark.parametrize("name", ["plain", "blurred"])
+@pytest.mark.parametrize("name", ["plain", "blurred", "region"])
 def test_the_python_example_gives_blemishs_score(
     name: str, pictures: dict[str, Path], models: dict[str, Artifact], folders: dict[str, Path]
 ) -> None:
-    for kind in ("bad", "small", "grey", "deep"):
-        code, error, said = told(sys.executable, SCRIPT, folders[name], pictures[kind])
+    for picture in list(fitting(name, pictures).values())[1:]:
+        code, error, said = told(sys.executable, SCRIPT, folders[name], picture)
         assert (code, error) == (0, "")
-        as_blemish_says(models[name], pictures[kind], said)
+        as_blemish_says(models[name], picture, said)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["all", "region"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_channels_that_are_no_colours(
+    kind: Any, whole: bool, program: Path, tmp_path: Path
+) -> None:
+    pixels = part(3, 5, kind)
+    bands = learn([pixels.reshape(-1, 5)], np.dtype(kind).name)
+    outline = Outline(polygons=(((20.0, 10.0), (100.0, 10.0), (60.0, 90.0)),))
+    frame = Frame(size=(8, 8), bands=bands, area=None if whole else Area(roi=outline))
+    made = graphs.artifact(graphs.brightness((1, 6, 8, 8)))
+    data = {"smallest": [96, 112], "largest": [96, 112]}
+    artifact = replace(made, frame=frame, about={**made.about, "data": data})
+    write_folder(artifact, "onnx", tmp_path / "out")
+    expected = Inspector(artifact, runtime="onnxruntime").inspect(pixels)
+
+    np.save(tmp_path / "part.npy", pixels)
+    code, error, said = told(sys.executable, SCRIPT, tmp_path / "out", tmp_path / "part.npy")
+    assert (code, error) == (0, "")
+    assert float(said[1]) == pytest.approx(expected.score, rel=NEAR)
+
+    file = tmp_path / "part.pam"
+    most = 255 if kind is np.uint8 else 65535
+    head = f"P7\nWIDTH 112\nHEIGHT 96\nDEPTH 5\nMAXVAL {most}\nENDHDR\n".encode()
+    stored = pixels.astype(">u2") if kind is not np.uint8 else pixels
+    file.write_bytes(head + stored.tobytes())
+    code, error, said = told(program, tmp_path / "out" / GRAPH, file)
+    if kind is np.float32:
+        assert (code, said) == (2, [])
+        assert "reads no floats" in error
+    else:
+        assert float(said[1]) == pytest.approx(expected.score, rel=NEAR)
 
 
 def test_the_python_example_is_short_and_without_blemish() -> None:
@@ -149,6 +207,24 @@ def test_what_the_examples_do_not_know_they_refuse(
     assert "neither padding nor tiles" in error
 
 
+def test_images_that_do_not_fit_the_region_are_no_verdicts(
+    program: Path, pictures: dict[str, Path], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    for run in ((program, folders["region"] / GRAPH), (sys.executable, SCRIPT, folders["region"])):
+        code, error, said = told(*run, pictures["small"])
+        assert code not in (0, program == run[0])
+        assert said == []
+        assert error
+    np.save(tmp_path / "two.npy", np.zeros((300, 360, 2), np.uint8))
+    code, error, _ = told(sys.executable, SCRIPT, folders["plain"], tmp_path / "two.npy")
+    assert code == 1
+    assert "of [1, 3] channels" in error
+    (tmp_path / "two.pam").write_bytes(b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 2\nMAXVAL 255\nENDHDR\nabcd")
+    code, error, _ = told(program, folders["plain"] / GRAPH, tmp_path / "two.pam")
+    assert code == 2
+    assert "as many as: 1 3" in error
+
+
 def test_errors_are_no_verdicts(
     program: Path, pictures: dict[str, Path], folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -158,7 +234,7 @@ def test_errors_are_no_verdicts(
     (tmp_path / "odd.ppm").write_bytes(b"P7 what")
     for words, why in (
         ((graph, tmp_path / "cut.ppm"), "is cut off"),
-        ((graph, tmp_path / "odd.ppm"), "must be a PGM or PPM"),
+        ((graph, tmp_path / "odd.ppm"), "must be a PGM, PPM or PAM"),
         ((graph, tmp_path / "none.ppm"), "cannot be opened"),
         ((tmp_path / "none.onnx", pictures["bad"]), "ONNX Runtime"),
         ((graph,), "usage"),

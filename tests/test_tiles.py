@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -19,6 +21,7 @@ from PIL import Image
 
 import blemish
 from blemish import fitting, parts
+from blemish.area import Area, Outline
 from blemish.engines import open_engine
 from blemish.errors import ConfigError
 from blemish.fitting import backbone_graph, choose, fit_folder
@@ -257,6 +260,45 @@ def test_threads_change_nothing(tiled: Inspector) -> None:
     maps = [Inspector(tiled.artifact, threads=threads).score(pixels)[0] for threads in (1, 2, 3)]
     assert np.array_equal(maps[0], maps[1])
     assert np.array_equal(maps[0], maps[2])
+
+
+def left(width: float) -> Area:
+    return Area(roi=Outline(polygons=(((0.0, 0.0), (width, 0.0), (width, 300.0), (0.0, 300.0)),)))
+
+
+def test_windows_outside_of_the_region_are_not_computed(
+    tiled: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = tiled.artifact
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 360, 3), np.uint8)
+    tiles = plain.frame.tiles
+    assert tiles is not None
+    counts, maps = [], []
+    for area in (None, left(360.0), left(90.0)):
+        scorer = Scorer(plain.graph, replace(plain.frame, area=area), runtime="onnxruntime")
+        engine = Mock(wraps=scorer._engine)
+        monkeypatch.setattr(scorer, "_engine", engine)
+        maps.append(scorer.score(pixels)[0])
+        counts.append(engine.run.call_count)
+    every = tiles.corners((300, 360))
+    assert counts == [len(every), len(every), sum(x < 90 for _, x in every)]
+    assert np.array_equal(maps[0], maps[1])
+    map = maps[2]
+    assert (map[:, 90:] == map[:, :90].min()).all()
+    # as if all windows of the blanked photograph had been computed
+    blanked = replace(plain.frame, area=left(90.0)).blanked(pixels)
+    assert np.array_equal(map[:, :90], tiled.score(blanked)[0][:, :90])
+
+
+def test_windows_outside_of_the_region_teach_nothing(demo: Path, tmp_path: Path) -> None:
+    frame = Frame(size=(32, 32), tiles=Tiles(side=64, overlap=8), area=left(70.0))
+    tiles, paths = frame.tiles, sorted((demo / "train" / "good").iterdir())[:2]
+    assert tiles is not None
+    graph = backbone_graph(choose("padim", "embedded", {"size": 32})[1])
+    features, _ = extract_windows(graph, frame, tiles, paths, tmp_path, silent)
+    here = [corner for corner in tiles.corners((300, 360)) if corner[1] < 70]
+    assert list(features.origin.corners) == 2 * here
+    assert len(list(tmp_path.rglob("*.f32"))) == 2 * len(here)
 
 
 def test_what_lies_far_away_changes_nothing(tiled: Inspector) -> None:

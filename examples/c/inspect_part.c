@@ -1,8 +1,8 @@
 /* A verdict in C, without blemish: inspect_part graph.onnx image.pgm
  *
  * graph.onnx is what `blemish export --to onnx` wrote; it carries the numbers that are needed. The
- * image is a PGM or PPM (P5, P6) of 8 or 16 bits. Prints verdict, score and p-value. Exit code 0
- * good, 1 defect, 2 an error, which a controller must treat as "not inspected".
+ * image is a PGM, PPM or PAM (P5, P6, P7) of 8 or 16 bits. Prints verdict, score and p-value. Exit
+ * code 0 good, 1 defect, 2 an error, which a controller must treat as "not inspected".
  *
  * In a line, do load() once and inspect() for each picture of the camera.
  */
@@ -27,7 +27,7 @@ typedef struct {
     OrtMemoryInfo *memory;
     OrtModelMetadata *words;
     int height, width;
-    double white[2], top, threshold;
+    double white[2], top, threshold; /* white: of 8 and 16 bits; 0 if the graph takes raw numbers */
 } Model;
 
 static const OrtApi *ort;
@@ -72,6 +72,7 @@ static Model load(const ORTCHAR_T *path) {
         strcmp(word(&model, "blemish.fit"), "stretch") || *word(&model, "blemish.tiles"))
         stop("the model", "asks for padding, tiles or another resize than this example knows");
     sscanf(word(&model, "blemish.size"), "%d %d", &model.height, &model.width);
+    model.white[0] = model.white[1] = 0;
     sscanf(word(&model, "blemish.white"), "%lf %lf", &model.white[0], &model.white[1]);
     model.top = atof(word(&model, "blemish.top"));
     model.threshold = atof(word(&model, "blemish.threshold"));
@@ -87,19 +88,32 @@ static int number(FILE *file) { /* of a PNM header, after spaces and comments */
     return fscanf(file, "%d", &value) == 1 ? value : 0;
 }
 
+/* The header of a PAM, which has any number of channels. */
+static void read_pam(FILE *file, Image *image) {
+    char line[256];
+    image->channels = image->most = 0;
+    while (fgets(line, sizeof line, file) && strncmp(line, "ENDHDR", 6)) {
+        sscanf(line, "WIDTH %d", &image->width), sscanf(line, "HEIGHT %d", &image->height);
+        sscanf(line, "DEPTH %d", &image->channels), sscanf(line, "MAXVAL %d", &image->most);
+    }
+}
+
 static Image read_pnm(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file) stop(path, "cannot be opened");
     int first = fgetc(file), kind = fgetc(file);
     Image image = {0, 0, kind == '6' ? 3 : 1, 255, NULL};
-    image.width = number(file), image.height = number(file);
-    int most = number(file);
-    fgetc(file);
-    if (first != 'P' || (kind != '5' && kind != '6') || image.width <= 0 || image.height <= 0 ||
-        (most != 255 && most != 65535))
-        stop(path, "must be a PGM or PPM (P5, P6) whose white is 255 or 65535");
-    image.most = most;
-    size_t count = (size_t)image.width * image.height * image.channels, wide = most > 255 ? 2 : 1;
+    if (kind == '7') {
+        read_pam(file, &image);
+    } else {
+        image.width = number(file), image.height = number(file), image.most = number(file);
+        fgetc(file);
+    }
+    if (first != 'P' || kind < '5' || kind > '7' || image.width <= 0 || image.height <= 0 ||
+        image.channels <= 0 || (image.most != 255 && image.most != 65535))
+        stop(path, "must be a PGM, PPM or PAM (P5, P6, P7) whose white is 255 or 65535");
+    size_t count = (size_t)image.width * image.height * image.channels;
+    size_t wide = image.most > 255 ? 2 : 1;
     unsigned char *bytes = space(count * wide);
     if (fread(bytes, wide, count, file) != count) stop(path, "is cut off");
     image.pixels = space(count * sizeof(float));
@@ -160,26 +174,62 @@ static Image resized(Image image, int height, int width) {
     return made;
 }
 
+/* Refuses what the model has not learnt from: as many channels, of as many bits. */
+static void require_known(const Model *model, Image image) {
+    const char *channels = word(model, "blemish.channels"), *types = word(model, "blemish.types");
+    int count = 0, known = 0;
+    for (int read; sscanf(channels, "%d%n", &count, &read) == 1; channels += read)
+        known |= count == image.channels;
+    if (!known) stop("the image must have other channels, as many as", word(model, "blemish.channels"));
+    if (!strstr(types, image.most > 255 ? "uint16" : "uint8"))
+        stop("the image must hold other numbers (and this example reads no floats)", types);
+}
+
+/* For each pixel whether it is inspected; all are, and NULL is given, of a model without a region.
+ * Makes the others blank. */
+static unsigned char *region(const Model *model, Image image) {
+    int height, width, run, inside = 0, most = image.channels > 2 ? image.channels : 2;
+    size_t pixels = (size_t)image.height * image.width, at = 0;
+    if (sscanf(word(model, "blemish.inspected"), "%d %d", &height, &width) != 2) return NULL;
+    if (height != image.height || width != image.width)
+        stop("the image must be as high and wide as the region", word(model, "blemish.inspected"));
+    unsigned char *seen = space(pixels);
+    double *blank = space(most * sizeof(double));
+    const char *runs = word(model, "blemish.runs"), *told = word(model, "blemish.blank");
+    for (int read, c = 0; c < most && sscanf(told, "%lf%n", &blank[c], &read) == 1; c++) told += read;
+    for (int read; sscanf(runs, "%d%n", &run, &read) == 1; runs += read, inside = !inside)
+        for (; run > 0 && at < pixels; run--, at++) {
+            seen[at] = inside;
+            for (int c = 0; !inside && c < image.channels; c++)
+                image.pixels[at * image.channels + c] =
+                    (float)blank[model->white[0] > 0 ? image.most > 255 : c];
+        }
+    if (at != pixels) stop("the graph", "does not tell of every pixel whether it is inspected");
+    free(blank);
+    return seen;
+}
+
 /* What the graph gives for an image: a grid of scores, (height, width) of it in `sides`. */
 static const float *run(const Model *model, Image image, int64_t sides[2]) {
-    int h = model->height, w = model->width;
-    int64_t shape[4] = {1, 3, h, w};
-    size_t plane = (size_t)h * w;
+    int h = model->height, w = model->width, raw = model->white[0] == 0;
+    int planes = raw ? image.channels : 3;
+    int64_t shape[4] = {1, planes, h, w};
+    size_t plane = (size_t)h * w, bytes = planes * plane * sizeof(float);
     double white = model->white[image.most > 255];
     /* first what shrinks, then what grows, as described */
     Image small = resized(image, image.height < h ? image.height : h, image.width < w ? image.width : w);
     Image fit = resized(small, h, w);
-    float *given = space(3 * plane * sizeof(float)), *grid;
+    float *given = space(bytes), *grid;
     for (size_t i = 0; i < plane; i++)
-        for (int c = 0; c < 3; c++) {
-            float value = fit.pixels[i * fit.channels + (fit.channels == 3 ? c : 0)] / (float)white;
-            given[c * plane + i] = value < 1 ? value : 1;
+        for (int c = 0; c < planes; c++) { /* grey fills all three */
+            float value = fit.pixels[i * fit.channels + (fit.channels == planes ? c : 0)];
+            given[c * plane + i] = raw ? value : fminf(value / (float)white, 1);
         }
     OrtValue *input = NULL, *output = NULL;
     OrtTensorTypeAndShapeInfo *info;
     const char *names[] = {"image"}, *made[] = {"map"};
-    check(ort->CreateTensorWithDataAsOrtValue(model->memory, given, 3 * plane * sizeof(float), shape,
-                                              4, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &input));
+    check(ort->CreateTensorWithDataAsOrtValue(model->memory, given, bytes, shape, 4,
+                                              ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &input));
     check(ort->Run(model->session, NULL, names, (const OrtValue *const *)&input, 1, made, 1, &output));
     check(ort->GetTensorTypeAndShape(output, &info));
     check(ort->GetDimensions(info, sides, 2));
@@ -226,6 +276,8 @@ static int falling(const void *a, const void *b) {
 
 static double inspect(const Model *model, Image image) {
     int64_t sides[2];
+    require_known(model, image);
+    unsigned char *seen = region(model, image);
     const float *grid = run(model, image, sides);
     float *map = enlarged(grid, sides, image.height, image.width);
     const char *boxes = word(model, "blemish.boxes");
@@ -234,12 +286,15 @@ static double inspect(const Model *model, Image image) {
             blur(map, image.width, 1, image.height, image.width, box);
             blur(map, image.height, image.width, image.width, 1, box);
         }
-    size_t pixels = (size_t)image.width * image.height, count = (size_t)(pixels * model->top);
+    size_t pixels = 0;
+    for (size_t i = 0; i < (size_t)image.width * image.height; i++)
+        if (!seen || seen[i]) map[pixels++] = map[i];
+    size_t count = (size_t)(pixels * model->top);
     double sum = 0;
     qsort(map, pixels, sizeof(float), falling);
     if (count < 1) count = 1;
     for (size_t i = 0; i < count; i++) sum += map[i];
-    free(map);
+    free(map), free(seen);
     return sum / count;
 }
 

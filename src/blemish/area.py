@@ -87,6 +87,18 @@ class Area:
         """
         return _seen(self, (int(size[0]), int(size[1])))
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(H, W) of a mask, the only size that fits it; None of polygons alone."""
+        return next((one.size for one in (self.roi, self.ignore) if one and one.size), None)
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """(H, W) of the smallest picture that holds all polygons."""
+        drawn = [one.polygons for one in (self.roi, self.ignore) if one is not None]
+        corners = [corner for polygons in drawn for polygon in polygons for corner in polygon]
+        return math.ceil(max(y for _, y in corners)), math.ceil(max(x for x, _ in corners))
+
     def told(self) -> str:
         """In a few words."""
         named = (("inside", self.roi), ("outside", self.ignore))

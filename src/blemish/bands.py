@@ -9,7 +9,7 @@ own (docs/decisions/0014). Nothing is cut off: beyond 0 and 1 values go on, by t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,8 +58,35 @@ class Bands:
 
     def blank(self, kind: np.dtype[Any]) -> npt.NDArray[Any]:
         """(n,): the pixel that stands where nothing is inspected."""
-        middle = np.array(self.middle)
-        return (np.rint(middle) if kind.kind == "u" else middle).astype(kind)
+        return _of_kind(np.array(self.middle), kind.name)
+
+    def pixels(self, planes: Floats) -> npt.NDArray[Any]:
+        """The way back: (h, w, planes) in [0, 1] → (h, w, n) of the kind learnt from, those that
+        come nearest to showing just these."""
+        rows = np.array(self.rows)
+        away = (planes - np.array(self.offsets)) @ np.linalg.pinv(rows).T
+        return _of_kind(away + np.array(self.middle), self.kind)
+
+    def picture(self, pixels: npt.NDArray[Any], number: int) -> npt.NDArray[np.uint8]:
+        """(H, W, n) → (H, W, 3): one of the pictures that the network is shown, in 8 bits; middling
+        where nothing was measured."""
+        chosen = self._of(number)
+        seen = np.where(np.abs(pixels) < LARGEST, pixels, self.blank(pixels.dtype))
+        planes = np.clip(chosen.planes(seen)[0].transpose(1, 2, 0), 0, 1)
+        return np.asarray(np.rint(255 * planes), np.uint8)
+
+    def changed(
+        self, pixels: npt.NDArray[Any], by: npt.NDArray[Any], number: int
+    ) -> npt.NDArray[Any]:
+        """(K, n) measured pixels, so that a picture of them differs by (K, 3) of its 255 levels and
+        the others do not."""
+        places = slice(3 * number, 3 * number + 3)
+        back = np.linalg.pinv(np.array(self.rows))[:, places]
+        return _of_kind(pixels + (by / 255) @ back.T, self.kind)
+
+    def _of(self, number: int) -> Bands:
+        places = slice(3 * number, 3 * number + 3)
+        return replace(self, rows=self.rows[places], offsets=self.offsets[places])
 
     def planes(self, pixels: npt.NDArray[Any]) -> Floats:
         """(h, w, n) → (1, planes, h, w) float32, nearly all of good parts in [0, 1]."""
@@ -67,6 +94,12 @@ class Bands:
         away = pixels.astype(np.float32) - np.array(self.middle, np.float32)
         planes = away @ rows.T + np.array(self.offsets, np.float32)
         return np.ascontiguousarray(soft(planes).transpose(2, 0, 1)[None])
+
+
+def _of_kind(values: npt.NDArray[np.float64], kind: str) -> npt.NDArray[Any]:
+    if kind == "float32":
+        return values.astype(np.float32)
+    return np.rint(values).clip(0, np.iinfo(kind).max).astype(kind)
 
 
 def counted(channels: int, kind: str) -> str:

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,22 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from blemish.agreement import probes, require_same, tolerance
+from blemish.agreement import given, pictures, require_same, tolerance
 from blemish.artifact import Artifact
-from blemish.description import IMAGE, MAP, NAME, describe, require_describable, words
+from blemish.description import (
+    IMAGE,
+    INSPECTED,
+    MAP,
+    NAME,
+    describe,
+    inspected,
+    require_describable,
+    words,
+)
 from blemish.engines import Array, open_engine
 from blemish.errors import ConfigError, DataError, needs_extra
+from blemish.images import write_png
+from blemish.level_nodes import with_bands
 from blemish.surgery import fixed, pieces, renamed
 from blemish.tensorrt import require_ready
 
@@ -44,6 +56,8 @@ def write_folder(artifact: Artifact, kind: str, output: Path) -> dict[str, Any]:
     told = describe(artifact, grid)
     with _whole(output) as folder:
         run = write(model, told, folder)
+        if (seen := inspected(artifact)) is not None:
+            write_png(folder / INSPECTED, seen.astype(np.uint8) * 255)
         told["files"] = {
             file.name: {
                 "bytes": file.stat().st_size,
@@ -58,10 +72,12 @@ def write_folder(artifact: Artifact, kind: str, output: Path) -> dict[str, Any]:
 
 
 def plain(artifact: Artifact) -> ModelProto:
-    """The model's graph with fixed sizes, from "image" to "map"."""
+    """The model's graph with fixed sizes, from "image" to "map", bands inside."""
+    frame = artifact.frame
     _, image, _, outputs = pieces(artifact.graph)
-    model = fixed(artifact.graph, {image: (1, 3, *artifact.frame.size)})
-    return renamed(model, {image: IMAGE, outputs[0]: MAP})
+    model = fixed(artifact.graph, {image: (1, frame.planes, *frame.size)})
+    model = renamed(model, {image: IMAGE, outputs[0]: MAP})
+    return model if frame.bands is None else with_bands(model, frame.bands, IMAGE)
 
 
 def _onnx(model: ModelProto, told: dict[str, Any], folder: Path) -> Callable[[Array], Array]:
@@ -92,10 +108,11 @@ def _openvino(model: ModelProto, told: dict[str, Any], folder: Path) -> Callable
 
 
 def _require_same(artifact: Artifact, run: Callable[[Array], Array], kind: str) -> None:
-    own = open_engine(artifact.graph, "onnxruntime")
-    for image in probes(artifact):
-        expected = own.run({own.inputs[0].name: image})[0]
-        require_same(expected, run(image), tolerance(artifact), f"the {kind} files")
+    own, frame = open_engine(artifact.graph, "onnxruntime"), replace(artifact.frame, area=None)
+    for picture in pictures(frame):
+        expected = own.run({own.inputs[0].name: frame.to_model(picture)})[0]
+        actual = run(given(frame, picture))
+        require_same(expected, actual, tolerance(artifact), f"the {kind} files")
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def fit_folder(
     dataset = open_data(data, layout, sensor=sensor, others=others)
     _tell(warn, dataset.notes)
     sight = sight_of(config, dataset.train, rehearse)
-    plain = kind.name if kind.trained or sight is not None or rehearse else None
+    plain = kind.name if kind.trained or sight is not None else None
     frame = frame_of(config, photographs(dataset.train, sight), area, plain)
     graphs = map(backbone_graph, [config], [sight], [frame.planes // 3])
     (backbone,) = track(graphs, "Preparing the backbone", 1)
@@ -122,7 +122,7 @@ def _require_told(false_alarms: float, mm_per_pixel: float | None) -> None:
 
 def _rehearsal(good: GoodParts, parts: Split, seed: int, track: Track) -> Rehearsal:
     spared = [good.paths[i] for fold in parts.folds for i in fold]
-    return prepare(spared, seed=seed, seen=good.frame.seen, track=track)
+    return prepare(spared, seed=seed, seen=good.frame.seen, bands=good.frame.bands, track=track)
 
 
 def _hearing(rehearsal: Rehearsal | None, backbone: bytes) -> Callable[[bytes, GoodParts], None]:

@@ -76,12 +76,16 @@ class Frame:
         seen = self.seen(pixels.shape)
         if seen is None:
             return pixels
-        white = 255 if pixels.dtype == np.uint8 else self.white
-        bands = self.bands
         blank = np.empty_like(pixels)
-        blank[:] = (white + 1) // 2 if bands is None else bands.blank(pixels.dtype)
+        blank[:] = self.blank(pixels.dtype)
         np.copyto(blank, pixels, where=seen[..., None])
         return blank
+
+    def blank(self, kind: np.dtype[Any]) -> npt.NDArray[Any]:
+        """(1,) or (n,): the pixel that stands where nothing is inspected."""
+        if self.bands is not None:
+            return self.bands.blank(kind)
+        return np.array([((255 if kind == np.uint8 else self.white) + 1) // 2], kind)
 
     def confined(self, map: Map) -> Map:
         """(H, W) map of an image, given its lowest inspected value wherever it is not inspected."""
@@ -91,6 +95,19 @@ class Frame:
     def to_model(self, pixels: Pixels) -> npt.NDArray[np.float32]:
         """(H, W, 1 or 3) uint8 or uint16 → (1, 3, h, w) float32 in [0, 1]; grey fills all three.
         Of bands: (H, W, n) of their kind → (1, planes, h, w), beyond [0, 1] where a value is odd.
+
+        Raises ImageError as resized.
+        """
+        resized = self.resized(pixels)
+        if self.bands is not None:
+            return self.bands.planes(resized)
+        white = 255 if pixels.dtype == np.uint8 else self.white
+        scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
+        planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
+        return np.ascontiguousarray(planes)
+
+    def resized(self, pixels: Pixels) -> Pixels:
+        """(H, W, C) → (h, w, C), blanked; the image's own numbers.
 
         Raises ImageError if "pad" would need a square of more than 500 megapixels, on other
         channels or numbers than were learnt from, or as seen.
@@ -113,15 +130,8 @@ class Frame:
             pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_REPLICATE)
             pixels = pixels.reshape(side, side, -1)
         if self.interpolation == "area":
-            resized = _resize_area(pixels, self.size)  # (h, w, C)
-        else:
-            resized = _resize_pillow(pixels, self.size, _PILLOWS[self.interpolation])
-        if self.bands is not None:
-            return self.bands.planes(resized)
-        white = 255 if pixels.dtype == np.uint8 else self.white
-        scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
-        planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
-        return np.ascontiguousarray(planes)
+            return _resize_area(pixels, self.size)
+        return _resize_pillow(pixels, self.size, _PILLOWS[self.interpolation])
 
     def _require_channels(self, pixels: Pixels) -> None:
         if self.bands is not None:
@@ -150,7 +160,9 @@ class Frame:
             top, left, side = _square(size)
             canvas = (side, side)
         # Of the padding only what the blur carries in is needed, so the padded side goes first.
-        reach = sum(width // 2 * passes for width, passes in self.boxes)
+        reach = 0
+        for width, passes in self.boxes:
+            reach += width // 2 * passes
         above, before = min(top, reach), min(left, reach)
         if left == 0:
             part = _enlarge(grid, (canvas[0], grid.shape[1]))[top - above : top + size[0] + reach]

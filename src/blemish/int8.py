@@ -8,7 +8,7 @@ that neither has seen, if there are such, and the new one is calibrated on those
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from blemish.frame import Frame
 from blemish.images import decode_image, read_bytes, read_image
 from blemish.metrics.ranking import auroc
 from blemish.quantise import Quantiser, searched, whole_graph
-from blemish.records import Map, Pixels
-from blemish.rehearse import Rehearsal, prepare
+from blemish.records import Map, Mask, Pixels
+from blemish.rehearse import Rehearsal, pictures, prepare
 from blemish.runtime import Inspector
 from blemish.surgery import cut, fixed, pieces
 from blemish.track import Track, silent
@@ -39,10 +39,11 @@ RANGES, TRIALS = 48, 16
 FEWEST = 4  # good parts at all
 WINDOWS = 2  # of a photograph in tiles
 RANK, DROP = 0.99, 0.005  # least agreement of maps; most image AUROC that may be lost
-TURN, SHIFT = 0.5, 0.005  # degrees, share of a side
 KEPT = 4096  # pixels of a map that are ranked, about
 EXACT = "onnxruntime"  # both models run there
 _SECTION = "int8"  # of the manifest
+
+Shown = tuple[npt.NDArray[np.float32], Mask | None]  # an image as a graph takes it; (h, w) of it
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def in_eight_bits(
     order = np.random.default_rng(seed).permutation(len(seen)).tolist()
     mixed = [seen[place] for place in order]
     quick, about = _quantised(artifact, mixed, symmetric, seed, track)
-    judged = prepare(unseen or seen, seed=seed + 1, track=track)
+    judged = rehearsed(artifact.frame, unseen or seen, seed + 1, track)
     agreement = compare(
         _inspector(artifact), _inspector(quick), judged, moved=not unseen, track=track
     )
@@ -133,14 +134,15 @@ def _quantised(
 ) -> tuple[Artifact, dict[str, Any]]:
     rng = np.random.default_rng(seed)
     backbone, head = backbone_and_head(artifact)
-    images = [one for path in seen[:RANGES] for one in shown(artifact.frame, read_image(path), rng)]
+    frame = artifact.frame
+    images = [one for path in seen[:RANGES] for one, _ in shown(frame, read_image(path), rng)]
     quantiser = Quantiser(backbone, images, symmetric=symmetric)
     rest = seen[RANGES:] if len(seen) >= RANGES + FEWEST else seen
-    rehearsal = prepare(rest[:TRIALS], seed=seed, track=track)
+    rehearsal = rehearsed(frame, rest[:TRIALS], seed, track)
     trials = [
         one
         for picture, _ in pictures(rehearsal, 1, moved=True)
-        for one in shown(artifact.frame, picture, rng)
+        for one in shown(frame, picture, rng)
     ]
     exact = _grids(artifact.graph, trials)
 
@@ -156,18 +158,30 @@ def _quantised(
     return replace(artifact, graph=whole_graph(found.model, head)), about
 
 
-def shown(frame: Frame, pixels: Pixels, rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:
-    """What the graph is given of a photograph; of one in windows, WINDOWS of them at most."""
-    if frame.tiles is None:
-        return [frame.to_model(pixels)]
-    corners = frame.tiles.corners((pixels.shape[0], pixels.shape[1]))
-    chosen = rng.permutation(len(corners))[:WINDOWS].tolist()
-    return [frame.to_model(frame.tiles.cut(pixels, corners[place])) for place in chosen]
+def rehearsed(frame: Frame, paths: Sequence[Path], seed: int, track: Track) -> Rehearsal:
+    """Made-up defects on photographs such as the frame takes."""
+    return prepare(paths, seed=seed, seen=frame.seen, bands=frame.bands, track=track)
+
+
+def shown(frame: Frame, pixels: Pixels, rng: np.random.Generator) -> list[Shown]:
+    """What the graph is given of a photograph, and which of it is inspected; of one in windows,
+    WINDOWS of them at most."""
+    seen, tiles = frame.seen(pixels.shape), frame.tiles
+    if tiles is None:
+        return [(frame.to_model(pixels), None if seen is None else frame.mask_to_model(seen))]
+    pixels = frame.blanked(pixels)
+    corners = tiles.corners((pixels.shape[0], pixels.shape[1]), seen)
+    chosen = [corners[place] for place in rng.permutation(len(corners))[:WINDOWS].tolist()]
+    images = [frame.to_model(tiles.cut(pixels, corner)) for corner in chosen]
+    if seen is None:
+        return [(image, None) for image in images]
+    masks = [tiles.cut(seen[..., None], corner)[..., 0] for corner in chosen]
+    return list(zip(images, map(frame.mask_to_model, masks), strict=True))
 
 
 def backbone_and_head(artifact: Artifact) -> tuple[ModelProto, ModelProto]:
     """The two pieces of a model's graph, sizes fixed. Raises ExportError without a backbone."""
-    shape = (1, 3, *artifact.frame.size)
+    shape = (1, artifact.frame.planes, *artifact.frame.size)
     whole, image, taps, outputs = pieces(artifact.graph)
     if not taps:
         raise ExportError(
@@ -187,33 +201,6 @@ def backbone_and_head(artifact: Artifact) -> tuple[ModelProto, ModelProto]:
     return backbone, head
 
 
-def pictures(
-    rehearsal: Rehearsal, most: int | None = None, *, moved: bool
-) -> Iterator[tuple[Pixels, bool]]:
-    """Good parts untouched, each followed by those with made-up defects, at most so many of it; and
-    whether there is a defect. moved: for parts that the model was fitted on; see nudged."""
-    rng = np.random.default_rng(rehearsal.seed)
-    for part in rehearsal.parts:
-        good = read_image(part)
-        yield nudged(good, rng) if moved else good, False
-        for defect in [one for one in rehearsal.defects if one.part == part][:most]:
-            altered = defect.on(good)[0]
-            yield nudged(altered, rng) if moved else altered, True
-
-
-def nudged(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A photograph turned by up to TURN degrees and moved by up to SHIFT of its sides, edges
-    repeated. What a model was fitted on is all equally good to it, most of all where there was
-    little of that, and an order of equals says nothing; a part that lies a little differently is
-    like one that it has not seen."""
-    height, width = pixels.shape[:2]
-    middle, angle = (width / 2, height / 2), rng.uniform(-TURN, TURN)
-    turn = np.asarray(cv2.getRotationMatrix2D(middle, angle, 1), np.float64)
-    turn[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
-    moved = cv2.warpAffine(pixels, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved).reshape(pixels.shape)
-
-
 def compare(
     exact: Inspector, quick: Inspector, rehearsal: Rehearsal, *, moved: bool, track: Track
 ) -> Agreement:
@@ -226,7 +213,7 @@ def compare(
         labels.append(defect)
         for side, model in enumerate((exact, quick)):
             map, score = model.score(picture)
-            maps[side].append(thinned(map))
+            maps[side].append(thinned(map, model.artifact.frame.seen(map.shape)))
             scores[side].append(score)
     return Agreement(
         pictures=len(labels),
@@ -236,10 +223,10 @@ def compare(
     )
 
 
-def thinned(map: Map) -> Map:
-    """Every so many pixels of a map, about KEPT in all."""
-    step = max(1, int((map.size / KEPT) ** 0.5))
-    return map[::step, ::step].ravel()
+def thinned(map: Map, seen: Mask | None) -> Map:
+    """Every so many of a map's inspected pixels, about KEPT in all."""
+    step = max(1, int(((map.size if seen is None else np.count_nonzero(seen)) / KEPT) ** 0.5))
+    return map[::step, ::step].ravel() if seen is None else map[seen][:: step**2]
 
 
 def spearman(first: Sequence[Map], second: Sequence[Map]) -> float:
@@ -256,9 +243,18 @@ def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return np.asarray(middle[place.ravel()], np.float64)
 
 
-def _grids(graph: bytes, images: Sequence[npt.NDArray[np.float32]]) -> list[Map]:
+def _grids(graph: bytes, trials: Sequence[Shown]) -> list[Map]:
+    """(N,) each: cells of the grid in which something is inspected."""
     engine = open_engine(graph, EXACT)
-    return [engine.run({engine.inputs[0].name: image})[0] for image in images]
+    grids = [(engine.run({engine.inputs[0].name: image})[0], seen) for image, seen in trials]
+    return [
+        grid.ravel() if seen is None else grid[_cells(seen, grid.shape)] for grid, seen in grids
+    ]
+
+
+def _cells(seen: Mask, shape: Sequence[int]) -> Mask:
+    share = cv2.resize(seen.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(share > 0, np.bool_)
 
 
 def _inspector(artifact: Artifact) -> Inspector:
@@ -266,7 +262,7 @@ def _inspector(artifact: Artifact) -> Inspector:
 
 
 def _require_agreement(agreement: Agreement) -> None:
-    lost = agreement.exact - agreement.quick
+    lost = round(agreement.exact - agreement.quick, 9)
     if not (agreement.rank >= RANK and lost <= DROP):
         raise ExportError(
             f"in eight bits a model must keep its maps' order (rank correlation of {RANK} at least)"
@@ -282,7 +278,8 @@ def _calibrated(
     the exact model's calibration says, carried over by a straight line through scores."""
     old, model = artifact.calibration, _inspector(quick)
     if len(unseen) + 1 >= 1 / old.false_alarms:
-        new = Calibrator(quick.frame.score, false_alarms=old.false_alarms, how="held out")
+        score, seen = quick.frame.score, quick.frame.seen
+        new = Calibrator(score, false_alarms=old.false_alarms, how="held out", seen=seen)
         for path in track(unseen, "Calibrating", len(unseen)):
             new.add(model.score(read_image(path))[0])
         return new.result()
@@ -295,7 +292,7 @@ def carried(
     """A calibration on another model's scale: by the straight line that fits its scores of the
     same pictures best, and so for peaks and pixels."""
     shown = [picture for picture, _ in pictures(rehearsal, 1, moved=True)]
-    said = [[_levels(*model.score(picture)) for model in (exact, quick)] for picture in shown]
+    said = [[_levels(model, picture) for model in (exact, quick)] for picture in shown]
     before, after = np.array(said, np.float64).swapaxes(0, 1)  # (pictures, 3) each
     return replace(
         old,
@@ -305,8 +302,11 @@ def carried(
     )
 
 
-def _levels(map: Map, score: float) -> tuple[float, float, float]:
-    return score, float(map.max()), float(np.quantile(map, 1 - EXTENT_RATE))
+def _levels(model: Inspector, picture: Pixels) -> tuple[float, float, float]:
+    map, score = model.score(picture)
+    seen = model.artifact.frame.seen(map.shape)
+    values = map if seen is None else map[seen]
+    return score, float(values.max()), float(np.quantile(values, 1 - EXTENT_RATE))
 
 
 def _on_line(

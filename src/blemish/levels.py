@@ -43,7 +43,7 @@ def frame_of(
     if plain is not None:
         raise ConfigError(
             f"{plain} must be given grey or RGB photographs of 8 or 16 bits, but '{first[2]}' has"
-            f" {counted(*first[:2])}. Fit padim, patchcore or fbft, without --rehearse."
+            f" {counted(*first[:2])}. Fit padim, patchcore or fbft."
         )
     samples = list(filter(len, (_sample(path, frame, first) for path in _some(paths))))
     if not samples:

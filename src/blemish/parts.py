@@ -79,7 +79,9 @@ def remarks(good: GoodParts) -> Iterator[str]:
     """What a person should know of how photographs are looked at."""
     tiles, features = good.frame.tiles, good.features
     if tiles is not None:
-        every = sum(len(tiles.corners(fact.size)) for fact in good.facts)
+        every = sum(
+            len(tiles.corners(fact.size, good.frame.seen(fact.size))) for fact in good.facts
+        )
         if len(features) < every:
             yield f"learning from {len(features)} of {every} windows, drawn evenly."
     elif good.frame.fit == "stretch" and good.features.origin.sight is None:

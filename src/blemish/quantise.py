@@ -158,7 +158,7 @@ def channel_ranges(model: ModelProto, images: Sequence[Array]) -> Ranges:
     found: Ranges = {}
     for image, values in zip(images, features(whole, images), strict=True):
         for name, value in zip((entry, *names), (image, *values), strict=True):
-            flat = value.reshape(value.shape[1], -1)
+            flat = np.moveaxis(value, 1, 0).reshape(value.shape[1], -1)  # pictures are a batch
             low, high = flat.min(1), flat.max(1)
             before = found.get(name, (low, high))
             found[name] = (np.minimum(low, before[0]), np.maximum(high, before[1]))

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
+from blemish.bands import LARGEST, Bands
 from blemish.calibrate import Calibration
 from blemish.errors import ShapeError, SynthError
 from blemish.images import read_image
@@ -29,6 +31,7 @@ from blemish.track import Track, silent
 COUNT = 10  # defects of each kind
 PARTS = 100  # good ones that take part, at most
 TURNS = 3  # of them that a defect is tried on
+TURN, SHIFT = 0.5, 0.005  # degrees, share of a side
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +51,7 @@ class Defect:
     def on(self, good: Pixels) -> tuple[Pixels, Mask]:
         """The (H, W, C) photograph of its part with the defect, and the (H, W) mask."""
         altered, mask = good.copy(), np.zeros(good.shape[:2], np.bool_)
-        altered.reshape(-1, good.shape[2])[self.where] = self.pixels
+        _rows(altered)[self.where] = self.pixels
         mask.reshape(-1)[self.where] = True
         return altered, mask
 
@@ -58,11 +61,13 @@ def prepare(
     *,
     seed: int,
     seen: Seen = lambda size: None,
+    bands: Bands | None = None,
     track: Track = silent,
 ) -> Rehearsal:
     """COUNT defects of each flat kind on photographs of good parts, PARTS of them at most.
 
-    seen: (H, W) of a photograph → which of its pixels are inspected, None: all.
+    seen: (H, W) of a photograph → which of its pixels are inspected, None: all. bands: of pixels
+    that are no photographs; a defect is then made on one of the pictures that the network is shown.
 
     The same photographs and seed give the same defects. What cannot be made is told in the result.
     Raises ImageError if a photograph cannot be read.
@@ -74,7 +79,8 @@ def prepare(
     not_made: dict[str, list[str]] = {}
     for index, (kind, number) in enumerate(track(plan, "Making defects", len(plan))):
         turns = [parts[(index + turn) % len(parts)] for turn in range(TURNS)]
-        made = _make(kind, turns, np.random.default_rng([seed, number, *kind.encode()]), seen)
+        rng = np.random.default_rng([seed, number, *kind.encode()])
+        made = _make(kind, turns, rng, seen, bands)
         if isinstance(made, Defect):
             defects.append(made)
         else:
@@ -87,6 +93,7 @@ def _make(
     parts: Sequence[Path],
     rng: np.random.Generator,
     seen: Seen,
+    bands: Bands | None,
 ) -> Defect | str:
     """A defect on the first of the parts that allows one, or why none does."""
     reason = ""
@@ -94,14 +101,24 @@ def _make(
         try:
             good = read_image(part)
             inspected = seen(good.shape)
-            altered = on_part(kind, good, None, rng, settings_of(kind), inspected)
+            number = 0 if bands is None else int(rng.integers(len(bands.rows) // 3))
+            shown = good if bands is None else bands.picture(good, number)
+            altered = on_part(kind, shown, None, rng, settings_of(kind), inspected)
         except (SynthError, ShapeError) as error:
             reason = str(error)
             continue
         where = np.flatnonzero(altered.mask)
-        pixels = altered.image.reshape(-1, altered.image.shape[2])[where]
+        pixels = _rows(altered.image)[where]
+        if bands is not None:
+            by = pixels - _rows(shown)[where].astype(np.float64)
+            pixels = bands.changed(_rows(good)[where], by, number)
         return Defect(kind=kind, part=part, where=where.astype(np.int32), pixels=pixels)
     return reason
+
+
+def _rows(pixels: Pixels) -> Pixels:
+    """(H, W, C) → (H · W, C)."""
+    return pixels.reshape(-1, pixels.shape[2])
 
 
 def _quartered(defects: Sequence[Defect]) -> Iterator[Defect]:
@@ -193,6 +210,39 @@ class Rehearsal:
                 for kind, reasons in self.not_made.items()
             },
         }
+
+
+def pictures(
+    rehearsal: Rehearsal, most: int | None = None, *, moved: bool
+) -> Iterator[tuple[Pixels, bool]]:
+    """Good parts untouched, each followed by those with made-up defects, at most so many of it; and
+    whether there is a defect. moved: for parts that the model was fitted on; see nudged."""
+    rng = np.random.default_rng(rehearsal.seed)
+    for part in rehearsal.parts:
+        good = read_image(part)
+        yield nudged(good, rng) if moved else good, False
+        for defect in [one for one in rehearsal.defects if one.part == part][:most]:
+            altered = defect.on(good)[0]
+            yield nudged(altered, rng) if moved else altered, True
+
+
+def nudged(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """A photograph turned by up to TURN degrees and moved by up to SHIFT of its sides, edges
+    repeated. What a model was fitted on is all equally good to it, most of all where there was
+    little of that, and an order of equals says nothing; a part that lies a little differently is
+    like one that it has not seen."""
+    height, width = pixels.shape[:2]
+    middle, angle = (width / 2, height / 2), rng.uniform(-TURN, TURN)
+    turn = np.asarray(cv2.getRotationMatrix2D(middle, angle, 1), np.float64)
+    turn[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
+    if pixels.dtype.kind == "f":  # what was not measured would spread
+        known = np.abs(pixels) < LARGEST
+        pixels = np.where(known, pixels, np.median(pixels[known]))
+    planes = [  # one by one: OpenCV moves no more than four
+        cv2.warpAffine(plane, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        for plane in cv2.split(pixels)
+    ]
+    return np.stack(planes, axis=2)
 
 
 class _Heard:

@@ -85,7 +85,8 @@ class Scorer:
         def grid_of(corner: Corner) -> Map:
             return self._grid({"image": self.frame.to_model(tiles.cut(pixels, corner))})
 
-        return tiles.map_of((pixels.shape[0], pixels.shape[1]), grid_of, self._workers)
+        size = (pixels.shape[0], pixels.shape[1])
+        return tiles.map_of(size, grid_of, self._workers, self.frame.seen(size))
 
     def _grid(self, given: dict[str, Array]) -> Map:
         """(h', w') scores of what the graph is given by name. Raises ArtifactError."""

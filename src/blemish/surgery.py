@@ -24,18 +24,20 @@ def settled(graph: bytes, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
     once, constants are folded, steps that do nothing are gone.
 
     All of it in standard ONNX: what ONNX Runtime does for the machine at hand is left to the
-    machine that the graph will run on.
+    machine that the graph will run on. A graph in eight bits was settled before its numbers were
+    rounded; it is put in order and no more: the runtime would fold its weights back to floats.
     """
     model = onnx.load_from_string(graph)
     for entry in model.graph.input:
         sides = entry.type.tensor_type.shape.dim
         for side, length in zip(sides, shapes[entry.name], strict=True):
             side.dim_value = length  # in place of a name
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    rounded = any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+    levels, options = ort.GraphOptimizationLevel, ort.SessionOptions()
+    options.graph_optimization_level = (
+        levels.ORT_DISABLE_ALL if rounded else levels.ORT_ENABLE_BASIC
+    )
     options.log_severity_level = 4
-    # pairs that say how a number is rounded are not to be folded away
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         options.optimized_model_filepath = str(path)

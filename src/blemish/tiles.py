@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from blemish.records import Map
+from blemish.records import Map, Mask
 
 Seen = TypeVar("Seen", bound=np.generic)
 Corner = tuple[int, int]  # (top, left) of a window, native pixels; below 0 in a smaller image
@@ -46,9 +46,18 @@ class Tiles:
         count = -((self.overlap - length) // (self.side - self.overlap))
         return [round(start) for start in np.linspace(0, length - self.side, count).tolist()]
 
-    def corners(self, size: tuple[int, int]) -> list[Corner]:
-        """All windows of an image of (H, W), row by row."""
-        return [(top, left) for top in self.starts(size[0]) for left in self.starts(size[1])]
+    def corners(self, size: tuple[int, int], seen: Mask | None = None) -> list[Corner]:
+        """Windows of an image of (H, W), row by row: all, or those that show something of what is
+        inspected, seen: (H, W)."""
+        every = [(top, left) for top in self.starts(size[0]) for left in self.starts(size[1])]
+        if seen is None:
+            return every
+        side = self.side
+        return [
+            (top, left)
+            for top, left in every
+            if seen[max(top, 0) : top + side, max(left, 0) : left + side].any()
+        ]
 
     def cut(self, pixels: npt.NDArray[Seen], corner: Corner) -> npt.NDArray[Seen]:
         """(H, W, C) → (side, side, C): what a window shows; the edge is repeated beyond it."""
@@ -75,23 +84,29 @@ class Tiles:
         return np.where(inside, faded / total[places.clip(0, length - 1)], 0).astype(np.float32)
 
     def map_of(
-        self, size: tuple[int, int], grid_of: Callable[[Corner], Map], workers: int = 1
+        self,
+        size: tuple[int, int],
+        grid_of: Callable[[Corner], Map],
+        workers: int = 1,
+        seen: Mask | None = None,
     ) -> Map:
         """(H, W) map of an image, from the (h', w') scores of each of its windows.
 
-        workers: threads that call grid_of. Besides the map, a row of windows is in memory.
+        workers: threads that call grid_of. seen: as of corners; what other windows would have said
+        counts as 0, as what lies beyond the image. Besides the map, a row of windows is in memory.
         """
         map = np.zeros(size, np.float32)
-        corners = self.corners(size)
-        lefts, across = self.starts(size[1]), self.weights(size[1])
+        corners = self.corners(size, seen)
+        chosen, lefts, across = {*corners}, self.starts(size[1]), self.weights(size[1])
         with ThreadPoolExecutor(workers) as pool:
             grids = pool.map(grid_of, corners)
             try:
                 for top, down in zip(self.starts(size[0]), self.weights(size[0]), strict=True):
                     band = np.zeros((self.side, size[1]), np.float32)
                     for left, weight in zip(lefts, across, strict=True):
-                        whole = cv2.resize(next(grids), (self.side,) * 2)  # bilinear
-                        _add(band.T, left, (whole * weight).T)
+                        if (top, left) in chosen:
+                            whole = cv2.resize(next(grids), (self.side,) * 2)  # bilinear
+                            _add(band.T, left, (whole * weight).T)
                     _add(map, top, band * down[:, None])
             finally:  # if one fails, the others are not waited for
                 pool.shutdown(cancel_futures=True)

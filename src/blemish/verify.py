@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from blemish.agreement import SIZES, made_up, tolerance
+from blemish.agreement import pictures, tolerance
 from blemish.artifact import Artifact
 from blemish.engines import DEVICES, difference
 from blemish.errors import ConfigError
@@ -52,7 +52,7 @@ class Row:
 def verify(artifact: Artifact, images: Sequence[Path] = (), track: Track = silent) -> list[Row]:
     """A row for each runtime that is here, the reference first.
 
-    images: what to inspect; without any, made-up ones of several odd sizes. Raises ImageError if
+    images: what to inspect; without any, made-up ones such as the model takes. Raises ImageError if
     one cannot be read, ConfigError on a model of several modalities without images, ArtifactError
     if a runtime does not run the model.
     """
@@ -74,8 +74,7 @@ def _shown(artifact: Artifact, images: Sequence[Path]) -> list[Shot]:
             "images must be given to verify a model of several modalities, for scans are not made"
             " up here. Name photographs that have what belongs to them beside them."
         )
-    pictures = [made_up(size, seed) for seed, size in enumerate(SIZES)]
-    return [Shot(pictures={PHOTOGRAPH: picture}) for picture in pictures]
+    return [Shot(pictures={PHOTOGRAPH: picture}) for picture in pictures(artifact.frame)]
 
 
 def _here(artifact: Artifact) -> Iterator[Inspector]:

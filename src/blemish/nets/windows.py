@@ -34,8 +34,9 @@ def extract_windows(
     runtime: str = DEFAULT,
     most: int = MOST,
 ) -> tuple[Features, tuple[Fact, ...]]:
-    """Like features.extract, of windows: all of them, or as many of each photograph as make `most`
-    in all, one at least. Which, is drawn by the photograph's content. tiles: the frame's.
+    """Like features.extract, of windows that show something inspected: all, or as many of each
+    photograph as make `most` in all, one at least. Which, is drawn by the photograph's content.
+    tiles: the frame's.
     """
     engine = open_engine(graph, runtime, threads=1) if graph else None
     store = store_of(folder, graph, [asdict(frame)], engine)
@@ -47,7 +48,7 @@ def extract_windows(
             pixels = frame.blanked(decode_image(data, str(path)))
             mark = hashlib.sha256(data).hexdigest()
             size, channels = pixels.shape[:2], pixels.shape[2]
-            corners = _drawn(tiles.corners(size), each, mark)
+            corners = _drawn(tiles.corners(size, frame.seen(size)), each, mark)
             for corner in corners:
                 _keep(engine, frame, tiles.cut(pixels, corner), _file(store, mark, corner))
         except ImageError as error:
