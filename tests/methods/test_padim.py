@@ -38,6 +38,7 @@ def test_the_paper_preset_is_the_papers() -> None:
     assert isinstance(paper, PadimConfig)
     assert (paper.backbone, paper.taps, paper.width) == ("resnet18", (4, 8, 16), 100)
     assert (paper.size, paper.share, paper.ridge) == (224, 1, 0.01)
+    assert paper.directions == 0
 
 
 @pytest.mark.parametrize("width", [0, 4])
@@ -70,6 +71,38 @@ def test_taps_are_stacked_on_the_finest_grid(features: Features) -> None:
     assert torch.allclose(stacked[:, :3, inside, inside], pooled[:, :, inside, inside], atol=1e-6)
 
 
+@pytest.mark.parametrize("width", [0, 4])
+def test_rows_are_the_stack_with_features_last(features: Features, width: int) -> None:
+    stack = Padim(PadimConfig(size=64, share=1, width=width)).fit(features).head().stack
+    taps = tuple(torch.from_numpy(tap) for tap in features.batch(range(2)))
+    assert torch.equal(stack.rows(*taps), stack(*taps).permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("directions", [7, 48])
+def test_as_many_directions_as_features_are_all(features: Features, directions: int) -> None:
+    taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
+    kept, whole = (
+        Padim(PadimConfig(size=64, share=2, directions=count)).fit(features).head()(*taps)
+        for count in (directions, 0)
+    )
+    assert torch.equal(kept, whole)
+
+
+def test_fewer_directions_are_near_to_all_and_cost_less(features: Features) -> None:
+    taps = tuple(torch.from_numpy(tap) for tap in features.batch([0]))
+    heads = [
+        Padim(PadimConfig(size=64, share=1, directions=count)).fit(features).head()
+        for count in (6, 4, 0)
+    ]
+    (most, fewer, whole), sizes = zip(
+        *((head(*taps), sum(one.numel() for one in head.buffers())) for head in heads), strict=True
+    )
+    assert torch.allclose(most, whole, rtol=1e-3)  # of seven one is left, a level of its own
+    assert not torch.allclose(fewer, whole, rtol=1e-3)
+    assert torch.allclose(fewer, whole, rtol=0.5)
+    assert sizes[1] < sizes[0]
+
+
 def test_the_seed_chooses_the_features_kept(features: Features) -> None:
     def kept(seed: int, width: int = 3) -> list[int] | None:
         config = PadimConfig(size=64, share=1, width=width)
@@ -88,8 +121,9 @@ def test_the_seed_chooses_the_features_kept(features: Features) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("share", 0), ("share", 9), ("ridge", 0.0), ("ridge", -1.0), ("width", -1), ("size", 60)],
-)
+    [("share", 0), ("share", 9), ("ridge", 0.0), ("ridge", -1.0), ("width", -1), ("size", 60),
+     ("directions", -1)],
+)  # fmt: skip
 def test_settings_out_of_range_are_refused(setting: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"{setting} must be .* but is {value}.*--set {setting}="):
         PadimConfig(**{setting: value})
@@ -101,7 +135,7 @@ def test_taps_must_be_ascending_strides(taps: tuple[int, ...]) -> None:
         PadimConfig(taps=taps)
 
 
-@pytest.mark.parametrize("setting", ["ridge", "share", "width"])
+@pytest.mark.parametrize("setting", ["ridge", "share", "width", "directions"])
 def test_every_setting_has_an_effect(features: Features, setting: str) -> None:
     base = PadimConfig(size=64, share=1)
     changed = PadimConfig(**{"size": 64, "share": 1, setting: {"ridge": 0.5}.get(setting, 2)})

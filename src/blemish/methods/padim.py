@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from blemish.methods.base import Config, Method
 from blemish.nets.features import Features
-from blemish.nets.gaussian import Whitened, fit_places, whitening
+from blemish.nets.gaussian import Places, Whitened, fit_places, whitening
+from blemish.nets.strongest import Strongest, directions_of
 from blemish.settings import require
 from blemish.track import Track, silent
 
@@ -27,11 +28,15 @@ class PadimConfig(Config):
     ridge: added to each feature's variance, as a share of its mean over all places, above 0
         (paper: 0.01 absolute).
     width: features kept at random of those the taps give; 0 keeps all (paper: 100 of ResNet-18's).
+    directions: of each covariance, the strongest, that are kept as they are; all others get one
+        variance, the harmonic mean of theirs; 0, or as many as there are features, keeps all
+        (paper: all).
     """
 
     share: int = 2
     ridge: float = 0.01
     width: int = 0
+    directions: int = 48
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,6 +47,7 @@ class PadimConfig(Config):
         )
         require(self.ridge > 0, "ridge", "above 0", self.ridge)
         require(self.width >= 0, "width", "0 or more features", self.width)
+        require(self.directions >= 0, "directions", "0 or more", self.directions)
 
 
 class Stack(nn.Module):
@@ -52,11 +58,20 @@ class Stack(nn.Module):
         self.keep = keep
 
     def forward(self, *taps: Tensor) -> Tensor:  # (B, C, h', w') each → (B, D, h, w)
-        size = taps[0].shape[2:]
-        first, *others = (pool(tap) for tap in taps)
-        finest = [first, *(F.interpolate(tap, size, mode="bilinear") for tap in others)]
-        stacked = torch.cat(finest, dim=1)
+        stacked = torch.cat(_finest(taps), dim=1)
         return stacked if self.keep is None else stacked[:, self.keep]
+
+    def rows(self, *taps: Tensor) -> Tensor:
+        """The same as (B, h, w, D). Moved before they are joined, because runtimes move each tap on
+        its way out of a layout of their own."""
+        stacked = torch.cat([tap.permute(0, 2, 3, 1) for tap in _finest(taps)], dim=3)
+        return stacked if self.keep is None else stacked[..., self.keep]
+
+
+def _finest(taps: tuple[Tensor, ...]) -> list[Tensor]:  # (B, C, h, w) each
+    size = taps[0].shape[2:]
+    first, *others = (pool(tap) for tap in taps)
+    return [first, *(F.interpolate(tap, size, mode="bilinear") for tap in others)]
 
 
 def pool(tap: Tensor) -> Tensor:
@@ -76,13 +91,27 @@ class PadimHead(nn.Module):
         return distance  # (h, w)
 
 
+class StrongestHead(nn.Module):
+    """The same of covariances by their strongest directions."""
+
+    def __init__(self, stack: Stack, strongest: Strongest) -> None:
+        super().__init__()
+        self.stack, self.strongest = stack, strongest
+
+    def forward(self, *taps: Tensor) -> Tensor:
+        distance: Tensor = self.strongest(self.stack.rows(*taps))
+        return distance  # (h, w)
+
+
 class Padim(Method):
     """See the module's head. Presets: "embedded", and "paper": ResNet-18 with 100 features."""
 
     name = "padim"
     presets: ClassVar[dict[str, Config]] = {
         "embedded": PadimConfig(),
-        "paper": PadimConfig(size=224, backbone="resnet18", taps=(4, 8, 16), share=1, width=100),
+        "paper": PadimConfig(
+            size=224, backbone="resnet18", taps=(4, 8, 16), share=1, width=100, directions=0
+        ),
     }
     config: PadimConfig
 
@@ -91,9 +120,15 @@ class Padim(Method):
         channels = sum(shape[0] for shape in features.shapes)
         stack = Stack(self._keep(channels, seed))
         places = fit_places(features.grids(stack, track), self.config.share)
-        whiten = whitening(places.covariance, self.config.ridge)
-        self.head_ = PadimHead(stack, Whitened(places, whiten))
+        self.head_ = self._head(stack, places)
         return self
+
+    def _head(self, stack: Stack, places: Places) -> nn.Module:
+        ridge, count = self.config.ridge, self.config.directions
+        if 0 < count < places.covariance.shape[1]:
+            directions = directions_of(places.covariance, ridge, count)
+            return StrongestHead(stack, Strongest(places, directions))
+        return PadimHead(stack, Whitened(places, whitening(places.covariance, ridge)))
 
     def _keep(self, channels: int, seed: int) -> Tensor | None:
         if not 0 < self.config.width < channels:

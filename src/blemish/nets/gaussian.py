@@ -97,13 +97,18 @@ def whitening(covariance: Tensor, ridge: float) -> Tensor:
 
     ridge: added to each feature's variance, as a share of its mean variance over all places.
     """
-    level = covariance.diagonal(dim1=1, dim2=2).mean(0)  # (D,)
-    floor = torch.diag(ridge * level.clamp_min(1e-6 * float(level.max())))
+    floor = torch.diag(floor_of(covariance, ridge))
     unit = torch.eye(covariance.shape[1]).expand_as(covariance)
     with factorising():
         root = torch.linalg.cholesky(covariance + floor)  # lower
         whiten: Tensor = torch.linalg.solve_triangular(root, unit, upper=False).mT.contiguous()
     return whiten
+
+
+def floor_of(covariance: Tensor, ridge: float) -> Tensor:
+    """(P, D, D) → (D,): what a ridge adds to each feature's variance; see whitening."""
+    level = covariance.diagonal(dim1=1, dim2=2).mean(0)
+    return ridge * level.clamp_min(1e-6 * float(level.max()))
 
 
 @contextmanager
