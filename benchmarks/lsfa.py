@@ -153,7 +153,7 @@ def _shown(row: Row) -> list[str]:
         f"{row[name]:.1%}" if row[name] == row[name] else "" for name in ("found", "alone", "false")
     ]
     return [
-        *(f"{row[name]:.3f}" for name in CHOICES),
+        *(f"{row[name]:.4f}" for name in CHOICES),
         *rates,
         f"{row['min']:.1f}",
         f"{row['ms']:.0f}",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blemish.data import open_data
 from blemish.data.demo3d_part import PARTS, draw_part, draw_view, sense
-from blemish.descriptors import AROUND, COUNT, FINE, GENTLE, describe, stretch_of
+from blemish.descriptors import AROUND, COUNT, EXTREME, FINE, GENTLE, describe, stretch_of
 from blemish.fpfh import WIDTH, fpfh
 from blemish.geometry import pitch, resize_scan, surface_of
 from blemish.scans import Scan, read_scan, scan_of
@@ -71,15 +71,44 @@ def test_whole_cells_hold_two_hundred_in_each_third() -> None:
     np.testing.assert_allclose(bends.sum(1), 200, rtol=1e-4)
 
 
-def test_heights_are_above_the_mean_of_what_lies_around() -> None:
-    scan = wavy()
+def above(scan: Scan, width: float) -> npt.NDArray[np.float64]:
+    """(GRID, GRID, pixels) heights of each cell's pixels above the mean around them."""
     fine = resize_scan(scan, (FINE * GRID, FINE * GRID))
-    up = -fine.points[..., 2].astype(np.float64)
-    for number, width in enumerate(AROUND[:2]):  # wider ones are taken on a smaller picture
-        level = up - up.mean()
-        around = cv2.GaussianBlur(level, (0, 0), width, borderType=cv2.BORDER_REFLECT)
-        expected = (level - around).reshape(GRID, FINE, GRID, FINE).mean((1, 3))
-        np.testing.assert_allclose(heights(scan)[number], expected, atol=1e-6)
+    level = -fine.points[..., 2].astype(np.float64)
+    level -= level.mean()
+    off = level - cv2.GaussianBlur(level, (0, 0), width, borderType=cv2.BORDER_REFLECT)
+    return off.reshape(GRID, FINE, GRID, FINE).swapaxes(1, 2).reshape(GRID, GRID, FINE * FINE)
+
+
+@pytest.mark.parametrize(("number", "close"), [(0, 1e-6), (1, 1e-5)])
+def test_heights_are_above_the_mean_of_what_lies_around(number: int, close: float) -> None:
+    scan = wavy()
+    pixels = np.sort(above(scan, AROUND[number]), axis=2)
+    means, lows, highs = heights(scan).reshape(3, len(AROUND), GRID, GRID)[:, number]
+    # wider surroundings are taken on a smaller picture
+    np.testing.assert_allclose(means, pixels.mean(2), atol=close)
+    np.testing.assert_allclose(lows, pixels[..., :EXTREME].mean(2), atol=close)
+    np.testing.assert_allclose(highs, pixels[..., -EXTREME:].mean(2), atol=close)
+
+
+@given(holes=st.sampled_from([0.0, 0.05, 0.3]), scale=st.floats(0.01, 100))
+@settings(max_examples=10)
+def test_a_mean_lies_between_its_extremes(holes: float, scale: float) -> None:
+    scan = moved(wavy(holes), (0, 0, 0), scale)
+    fully = describe(scan, GRID)[1][0] == 1  # elsewhere zeros stand for what was not seen
+    means, lows, highs = heights(scan).reshape(3, len(AROUND), GRID, GRID)[..., fully]
+    assert (lows <= means).all()
+    assert (means <= highs).all()
+
+
+def test_a_groove_is_lower_than_any_mean_tells() -> None:
+    flat = tilted((64, 64), (0.0, 0.0))
+    grooved = flat.points.copy()
+    grooved[36, 20:44, 2] += 0.001  # one pixel in the cell's eight
+    means, lows, highs = heights(scan_of(grooved)).reshape(3, len(AROUND), GRID, GRID)[:, 0]
+    assert lows[4].min() < 4 * min(means[4].min(), -1e-5)
+    assert np.unravel_index(lows.argmin(), lows.shape)[0] == 4
+    assert highs[4].max() < -0.5 * lows[4].min()
 
 
 def test_what_is_nearer_stands_higher() -> None:
@@ -87,9 +116,9 @@ def test_what_is_nearer_stands_higher() -> None:
     near = scan.points.copy()
     near[24:32, 40:50, 2] -= 0.002
     raised = heights(scan_of(near)) - heights(scan)
-    for plane in raised:
+    for plane in raised[: len(AROUND)]:
         assert np.unravel_index(plane.argmax(), plane.shape) == (3, 4)
-    assert raised[-1].max() > raised[0].max()  # of wide surroundings a bump is less of a part
+    assert raised[len(AROUND) - 1].max() > raised[0].max()  # of wide surroundings a bump is less of a part
 
 
 def test_a_plane_has_no_heights_away_from_its_rim() -> None:

@@ -421,7 +421,7 @@ def of(graph: bytes) -> Artifact:
 
 def test_graphs_that_take_something_else_are_refused() -> None:
     said = (
-        r"must take float image of \(1, 3, 8, 8\), present of \(2,\), shape of \(1, 38, 4, 4\),"
+        r"must take float image of \(1, 3, 8, 8\), present of \(2,\), shape of \(1, 48, 4, 4\),"
         r" seen of \(1, 1, 4, 4\) and give float scores, but takes"
     )
     for graph in (

@@ -1,7 +1,8 @@
 """What a graph is shown of a scan: numbers for each cell of a grid that tell its shape there.
 
 FPFH (fpfh.py) tells how a surface bends, whatever its pose, and is blind to soft slopes; relief
-tells how far it lies above its surroundings, near and far, along the viewing axis.
+tells how far it lies above its surroundings, near and far, along the viewing axis: as a mean of the
+cell, and as its lowest and highest eighth, as grooves and their rims cancel out in a mean.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from blemish.sensors import Scan
 
 Array = npt.NDArray[np.float32]
 
-VERSION = 1  # raise it whenever the same scan gives other numbers
-FINE = 4  # pixels a cell, along each side, that relief is measured at; FPFH at half as many
-AROUND = (2.0, 4.0, 8.0, 16.0, 32.0)  # widths of the surroundings, in those pixels
-COUNT = WIDTH + len(AROUND)
+VERSION = 2  # raise it whenever the same scan gives other numbers
+FINE = 8  # pixels a cell, along each side, that relief is measured at; FPFH at 2
+AROUND = (4.0, 8.0, 16.0, 32.0, 64.0)  # widths of the surroundings, in those pixels
+EXTREME = 8  # a cell's lowest and highest pixels: a single one may be the sensor's error
+COUNT = WIDTH + 3 * len(AROUND)
 GENTLE = 0.1  # slope that stands for usual ones where depth has no metres
 METRIC = 3.0  # no surface of a part in metres is usually so steep
 
 
 def describe(scan: Scan, grid: int, stretch: float = 1.0) -> tuple[Array, Array]:
-    """(38, grid, grid) numbers of each cell, and (1, grid, grid) the share of it that was seen.
+    """(48, grid, grid) numbers of each cell, and (1, grid, grid) the share of it that was seen.
 
     The first 33 are FPFH, sums of 100 a third; the others heights above surroundings of AROUND, in
-    the scan's unit times `stretch`. What was not seen is 0. stretch: factor on z, see stretch_of.
+    the scan's unit times `stretch`: 5 means of the cell, and 5 times the means of its EXTREME
+    lowest and of its EXTREME highest pixels. What was not seen is 0. stretch: factor on z, see
+    stretch_of.
     """
     points = scan.points * np.array([1, 1, stretch], np.float32)
     fine = resize_scan(Scan(points=points, seen=scan.seen), (FINE * grid, FINE * grid))
@@ -40,6 +44,8 @@ def describe(scan: Scan, grid: int, stretch: float = 1.0) -> tuple[Array, Array]
     heights = _heights(-fine.points[..., 2], fine.seen)
     there = np.maximum(share, 1e-3)
     planes += [np.asarray(_cells(one, grid) / there, np.float32) for one in heights]
+    ends = [_ends(one, grid) for one in heights]
+    planes += [low for low, _ in ends] + [high for _, high in ends]
     return np.stack(planes).astype(np.float32), share[None].astype(np.float32)
 
 
@@ -77,6 +83,13 @@ def _mean(
     mean = total / np.maximum(weight, 1e-6)
     back = cv2.resize(mean, level.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(back, np.float64)
+
+
+def _ends(plane: Array, grid: int) -> tuple[Array, Array]:
+    """(H, W) → (grid, grid) means of each cell's EXTREME lowest, and of its highest pixels."""
+    cells = plane.reshape(grid, FINE, grid, FINE).swapaxes(1, 2).reshape(grid, grid, FINE * FINE)
+    ordered = np.partition(cells, (EXTREME - 1, -EXTREME), axis=2)
+    return ordered[..., :EXTREME].mean(2), ordered[..., -EXTREME:].mean(2)
 
 
 def _cells(plane: npt.NDArray[np.floating], grid: int) -> Array:

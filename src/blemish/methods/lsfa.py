@@ -68,7 +68,7 @@ class LsfaConfig(Config):
     """
 
     size: int = 224
-    taps: tuple[int, ...] = (4, 8, 16)
+    taps: tuple[int, ...] = (2, 4, 8, 16)
     grid: int = 28
     points: Literal["fpfh", "groups"] = "fpfh"
     point_mae: str | None = None
@@ -96,7 +96,7 @@ class LsfaConfig(Config):
     share: float = 0.1
     rows: int = 4096
     neighbours: int = 0
-    boxes: tuple[tuple[int, int], ...] = ()
+    boxes: tuple[tuple[int, int], ...] = ((7, 4),)  # variance 4 (7² - 1) / 12, that of a Gaussian of 4 px
     fusion: Literal["square", "average", "svm"] = "square"
 
     def __post_init__(self) -> None:
@@ -177,7 +177,6 @@ class Lsfa(Method):
             rows=0,
             neighbours=3,
             fusion="average",
-            boxes=((7, 4),),  # variance 4 (7² - 1) / 12, that of a Gaussian of 4 px
         ),
     }
     config: LsfaConfig

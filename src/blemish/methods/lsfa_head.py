@@ -51,9 +51,11 @@ class Parts(nn.Module):
     """A batch of taps, and of scans if there are some → (B, N, D) patches of each modality, and (B,
     N) whether they were seen.
 
-    weights: of the numbers of a scan's description, so that FPFH and relief count alike.
+    balance: of a photograph's features, so that all taps count alike: deep ones vary far more, and
+    would be all that counts. weights: of the numbers of a scan's description, to the same end.
     """
 
+    balance: Tensor
     weights: Tensor
 
     def __init__(self, config: LsfaConfig, sight: Sight | None) -> None:
@@ -61,6 +63,7 @@ class Parts(nn.Module):
         self.cells = Cells(config.grid, smooth=not config.backbone.startswith("vit_"))
         self.pictures = len(sight.pictures) if sight else 1
         self.points, self.taps = bool(sight and sight.points != "none"), len(config.taps)
+        self.register_buffer("balance", torch.ones(1))
         self.register_buffer("weights", torch.ones(1))
 
     def forward(self, *given: Tensor) -> Patches:
@@ -68,7 +71,7 @@ class Parts(nn.Module):
         found = []
         for number in range(self.pictures):
             grid = self.cells(*(tap[:, number] for tap in taps))
-            patches = grid.flatten(2).transpose(1, 2)
+            patches = grid.flatten(2).transpose(1, 2) * self.balance
             found.append((patches, torch.ones(patches.shape[:2], dtype=torch.bool)))
         if self.points:
             shape, seen = given[self.taps : self.taps + 2]
@@ -143,15 +146,33 @@ def patches_of(features: Features, parts: Parts, indices: Sequence[int]) -> Patc
 
 
 def weigh(parts: Parts, features: Features, learnt: Sequence[int]) -> None:
-    """Makes FPFH as a whole count as much as relief, and each height as much as the others."""
+    """Makes taps count alike. Of scans FPFH as a whole, mean heights and extreme ones, too, and
+    each of the heights as much as the others of its kind."""
+    known = patches_of(features, parts, some(learnt))
+    spread = torch.stack([_spread(*one) for one in known[: parts.pictures]]).square().mean(0).sqrt()
+    counts = [shape[-3] for shape in features.shapes[: parts.taps]]
+    taps = torch.split(spread, counts)
+    each = torch.cat([_size(tap).expand(len(tap)) for tap in taps])
+    parts.balance = _size(spread) / len(taps) ** 0.5 / each  # all together vary as they did
     sight = features.origin.sight
     if sight is None or sight.points != "fpfh":
         return
-    patches, seen = patches_of(features, parts, some(learnt))[-1]
-    spread = patches[seen].std(0) if seen.sum() > 1 else torch.ones(patches.shape[2])
-    bends = spread[:WIDTH].square().sum().sqrt().clamp_min(1e-9)
-    heights = spread[WIDTH:].clamp_min(1e-9) * len(AROUND) ** 0.5
-    parts.weights = torch.cat([torch.ones(WIDTH) / bends, 1 / heights])
+    spread = _spread(*known[-1])
+    bends, heights = spread[:WIDTH], spread[WIDTH:]
+    means, ends = heights[: len(AROUND)], heights[len(AROUND) :]
+    units = [_size(bends).expand(WIDTH), *(one * len(one) ** 0.5 for one in (means, ends))]
+    parts.weights = 1 / torch.cat(units)
+
+
+def _spread(patches: Tensor, seen: Tensor) -> Tensor:
+    """(D,) standard deviation of each feature, above 0; 1 where too little was seen to tell."""
+    if seen.sum() < 2:
+        return torch.ones(patches.shape[2])
+    return patches[seen].std(0).clamp_min(1e-9)
+
+
+def _size(spread: Tensor) -> Tensor:
+    return spread.square().sum().sqrt()
 
 
 def some(indices: Sequence[int]) -> Sequence[int]:

@@ -82,7 +82,7 @@ class Features:
     files: one raw float32 file an image, its taps one after the other, named by the image's
         sha256; without taps there are names only.
     shapes: (C, h', w') of each tap; of several modalities (P, C, h', w') of its P photographs, and
-        if there are points (38, g, g) and (1, g, g) as descriptors.describe gives them.
+        if there are points (48, g, g) and (1, g, g) as descriptors.describe gives them.
     origin: what they were made from.
     numbers: of the photograph that each image is a window of, from 0 without gaps; none if every
         image is a photograph.
