@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -22,6 +23,9 @@ class Done(NamedTuple):
     def lines(self) -> list[dict[str, Any]]:
         """What was printed for machines, line by line."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+Run = Callable[..., Done]
 
 
 def run(capfd: pytest.CaptureFixture[str], *words: object) -> Done:

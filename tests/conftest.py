@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
+import commands
 from blemish.data.demo import make_demo
 from blemish.data.demo3d import make_demo3d
 from blemish.runtime import Inspector
@@ -83,3 +85,15 @@ def model(demo: Path) -> Inspector:
     from blemish.fitting import fit_folder  # torch takes seconds to import
 
     return fit_folder(demo, settings={"size": 64})
+
+
+@pytest.fixture(scope="session")
+def part(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of that model."""
+    return model.save(tmp_path_factory.mktemp("part") / "part.blemish")
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> commands.Run:
+    """`blemish` with the words that it is called with."""
+    return partial(commands.run, capfd)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,14 @@ import commands
 from blemish import cli
 from blemish.cli_parts import parse_rate
 from blemish.images import read_map
-from blemish.runtime import Inspector
 from blemish.scoring import jobs
+from commands import Run
 
 VERBS = ("fit", "inspect", "evaluate", "info", "bench", "synth", "export", "verify", "demo")
 SMALL = ("--size", "64")
 LINE = {"file", "verdict", "score", "p_value", "threshold", "regions", "ms", "runtime"}
 FIGURES = {"image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max",
            "aupro_30", "aupro_10", "aupro_05", "aupro_01"}  # fmt: skip
-
-
-Run = Callable[..., commands.Done]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    return partial(commands.run, capfd)
 
 
 def refused(done: commands.Done, *words: str) -> None:
@@ -50,11 +41,6 @@ def refused(done: commands.Done, *words: str) -> None:
     assert done.err.startswith("blemish: ")
     for word in words:
         assert word in done.err
-
-
-@pytest.fixture(scope="module")
-def part(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model.save(tmp_path_factory.mktemp("part") / "part.blemish")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 from onnx import helper, numpy_helper
 
 import blemish.int8 as room
-import commands
 import graphs
 from blemish import rehearse, surgery
 from blemish.agreement import made_up
@@ -29,18 +27,7 @@ from blemish.int8 import Agreement, backbone_and_head, good_parts, in_eight_bits
 from blemish.quantise import Quantiser, channel_ranges, features, least_squares, searched
 from blemish.rehearse import pictures
 from blemish.runtime import Inspector
-
-Run = Callable[..., commands.Done]
-
-
-@pytest.fixture
-def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    return partial(commands.run, capfd)
-
-
-@pytest.fixture(scope="module")
-def part(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return model.save(tmp_path_factory.mktemp("part") / "part.blemish")
+from commands import Run
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,9 +11,9 @@ import pytest
 import blemish.int8 as room
 from banded import fitted, part
 from blemish import rehearse
-from blemish.agreement import INT8_TOLERANCE, given, made_up
+from blemish.agreement import given, made_up
 from blemish.area import Area, Outline
-from blemish.engines import difference, open_engine
+from blemish.engines import INT8_TOLERANCE, difference, open_engine
 from blemish.export_files import GRAPH, write_folder
 from blemish.fitting import fit_folder
 from blemish.frame import Frame

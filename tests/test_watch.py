@@ -17,7 +17,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def notes() -> list[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, notes: list[str]) -> Callable[..., list[Outcome]]:
+def watching(tmp_path: Path, notes: list[str]) -> Callable[..., list[Outcome]]:
     """Watches `in` with results in `out` until so many outcomes came, or for some looks."""
     model = Inspector(artifact(), runtime="onnxruntime", threads=1)
 
@@ -94,11 +93,11 @@ def run(tmp_path: Path, notes: list[str]) -> Callable[..., list[Outcome]]:
 
 
 def test_rows_and_pictures_say_what_inspect_says(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     for number in range(4):
         picture(tmp_path / "in" / f"sub {number % 2}" / f"{number}.png", 60 * number)
-    found = run(4)
+    found = watching(4)
     for one, row in zip(found, rows(tmp_path / "out"), strict=True):
         assert set(row) == FIELDS
         assert row == row | json.loads(json.dumps(one.to_json()))
@@ -119,36 +118,36 @@ def test_rows_and_pictures_say_what_inspect_says(
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_what_has_a_row_is_not_judged_again(
-    run: Callable[..., list[Outcome]], tmp_path: Path, workers: int
+    watching: Callable[..., list[Outcome]], tmp_path: Path, workers: int
 ) -> None:
     for number in range(5):
         os.utime(picture(tmp_path / "in" / f"{number}.png"), (0, 1000 - number))
-    found = run(5, workers=workers)
+    found = watching(5, workers=workers)
     assert [Path(str(one.file)).stem for one in found] == ["4", "3", "2", "1", "0"]  # oldest first
-    assert run() == []
+    assert watching() == []
     os.utime(tmp_path / "in" / "1.png")  # touched
     shutil.copy(tmp_path / "in" / "2.png", tmp_path / "again")
     (tmp_path / "again").replace(tmp_path / "in" / "2.png")  # copied again
-    assert run(workers=workers) == []
+    assert watching(workers=workers) == []
     picture(tmp_path / "in" / "6.png")
-    assert [Path(str(one.file)).name for one in run(1, workers=workers)] == ["6.png"]
+    assert [Path(str(one.file)).name for one in watching(1, workers=workers)] == ["6.png"]
     assert len(rows(tmp_path / "out")) == 6
 
 
 def test_new_content_under_an_old_name_has_a_row_of_its_own(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     path = picture(tmp_path / "in" / "a.png", 10)
-    run(1)
+    watching(1)
     picture(path, 250)
-    run(1)
-    assert run() == []
+    watching(1)
+    assert watching() == []
     assert [row["verdict"] for row in rows(tmp_path / "out")] == ["good", "defect"]
     assert read_map(tmp_path / "out" / "a.png.map.tiff").max() > 0.9
 
 
 def test_a_file_written_while_it_is_read_is_looked_at_again(
-    run: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watching: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = picture(tmp_path / "in" / "a.png", 10)
     read, often = Path.read_bytes, itertools.count()
@@ -160,14 +159,14 @@ def test_a_file_written_while_it_is_read_is_looked_at_again(
         return data
 
     monkeypatch.setattr(Path, "read_bytes", slow)
-    run(1)
+    watching(1)
     (row,) = rows(tmp_path / "out")
     assert row["sha256"] == hashlib.sha256(read(path)).hexdigest()
     assert row["verdict"] == "defect"
 
 
 def test_without_pictures_rows_are_all_there_is(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     picture(tmp_path / "in" / "a.png")
     with Journal(tmp_path / "out") as journal:
@@ -190,26 +189,26 @@ def test_the_page_tells_every_field() -> None:
 
 
 def test_half_a_file_is_waited_for_and_broken_ones_are_told_once(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     whole = picture(tmp_path / "whole.png").read_bytes()
     folder = tmp_path / "in"
     (folder / "half.png").write_bytes(whole[:50])
     (folder / "empty.jpg").touch()
-    assert run(patience=1000.0) == []  # a camera may be slow
+    assert watching(patience=1000.0) == []  # a camera may be slow
     (folder / "half.png").write_bytes(whole)
-    assert [one.verdict for one in run(1, patience=1000.0)] == ["good"]
-    (found,) = run(1)
+    assert [one.verdict for one in watching(1, patience=1000.0)] == ["good"]
+    (found,) = watching(1)
     assert found.verdict == "error"
     assert "empty.jpg" in str(found.error)
-    assert run() == []
+    assert watching() == []
     os.utime(folder / "half.png")
     (folder / "empty.jpg").write_bytes(b"still none")
-    assert [one.verdict for one in run(1)] == ["error"]
+    assert [one.verdict for one in watching(1)] == ["error"]
     os.utime(folder / "empty.jpg")
-    assert run(after=40) == []
+    assert watching(after=40) == []
     picture(folder / "empty.jpg")
-    assert [one.verdict for one in run(1)] == ["good"]
+    assert [one.verdict for one in watching(1)] == ["good"]
     assert Counter(row["name"] for row in rows(tmp_path / "out")) == {"half.png": 1, "empty.jpg": 3}
     assert "0 bytes" in rows(tmp_path / "out")[1]["error"]
 
@@ -218,7 +217,7 @@ def test_half_a_file_is_waited_for_and_broken_ones_are_told_once(
     ("number", "told"), [(errno.EIO, False), (errno.ESTALE, False), (errno.EACCES, True)]
 )
 def test_a_share_that_is_away_is_waited_for_and_a_locked_file_is_told(
-    run: Callable[..., list[Outcome]],
+    watching: Callable[..., list[Outcome]],
     tmp_path: Path,
     notes: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -235,20 +234,20 @@ def test_a_share_that_is_away_is_waited_for_and_a_locked_file_is_told(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refuse)
-        assert [one.verdict for one in run(int(told), patience=0.0)] == ["error"] * told
+        assert [one.verdict for one in watching(int(told), patience=0.0)] == ["error"] * told
         notes.clear()
-        assert run(patience=0.0) == []
+        assert watching(patience=0.0) == []
     assert [note.startswith(f"waiting: '{path}' must be a readable") for note in notes] == [
         True
     ] * (not told)
     if told:
         assert os.strerror(number) in rows(tmp_path / "out")[0]["error"]
         path.write_bytes(path.read_bytes())  # or the next watch believes size and time
-    assert [one.verdict for one in run(1)] == ["good"]
+    assert [one.verdict for one in watching(1)] == ["good"]
 
 
 def test_a_file_that_goes_while_it_is_read_has_no_row(
-    run: Callable[..., list[Outcome]],
+    watching: Callable[..., list[Outcome]],
     tmp_path: Path,
     notes: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -262,12 +261,12 @@ def test_a_file_that_goes_while_it_is_read_has_no_row(
         return read(self)
 
     monkeypatch.setattr(Path, "read_bytes", gone)
-    assert run(patience=0.0) == []
+    assert watching(patience=0.0) == []
     assert notes == [f"'{path}' went away before it was judged."]
 
 
 def test_whatever_a_file_brings_about_the_others_are_judged(
-    run: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watching: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
         picture(tmp_path / "in" / f"{number}.png", 9 * number)
@@ -279,7 +278,7 @@ def test_whatever_a_file_brings_about_the_others_are_judged(
         return inspect(self, shot)
 
     monkeypatch.setattr(Inspector, "inspect_shot", odd)
-    found = run(3)
+    found = watching(3)
     assert sorted(one.verdict for one in found) == ["error", "good", "good"]
     assert found[-1].verdict == "error"  # it was given time
     assert "ZeroDivisionError: by the ninth" in str(found[-1].error)
@@ -287,20 +286,20 @@ def test_whatever_a_file_brings_about_the_others_are_judged(
 
 
 def test_a_part_whose_scan_never_comes_is_judged_without(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     model = Inspector(several(), runtime="onnxruntime", threads=1)
     for number in (1, 2):
         picture(tmp_path / "in" / "rgb" / f"{number}.png")
     (tmp_path / "in" / "xyz").mkdir()
     np.save(tmp_path / "in" / "xyz" / "1.npy", np.ones((24, 16, 3), np.float32))
-    found = run(2, inspector=model)
+    found = watching(2, inspector=model)
     assert [row.get("missing", []) for row in rows(tmp_path / "out")] == [[], ["points"]]
     assert [one.verdict for one in found] == ["good", "good"]
     np.save(tmp_path / "in" / "xyz" / "2.npy", np.ones((24, 16, 3), np.float32))
-    assert run(inspector=model) == []  # the part has gone on
+    assert watching(inspector=model) == []  # the part has gone on
     with pytest.raises(ConfigError, match="--without must name some of"):
-        run(inspector=model, without=("infrared",))
+        watching(inspector=model, without=("infrared",))
 
 
 # ---------------------------------------------------------------- ends
@@ -308,29 +307,29 @@ def test_a_part_whose_scan_never_comes_is_judged_without(
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stop_ends_after_what_is_in_hand(
-    run: Callable[..., list[Outcome]], tmp_path: Path, workers: int
+    watching: Callable[..., list[Outcome]], tmp_path: Path, workers: int
 ) -> None:
     for number in range(30):
         picture(tmp_path / "in" / f"{number:02d}.png", number)
-    first = run(3, workers=workers)
+    first = watching(3, workers=workers)
     assert 3 <= len(first) <= 3 + (2 * workers + 1) * (workers > 1)
-    run(30 - len(first), workers=workers)
+    watching(30 - len(first), workers=workers)
     assert Counter(row["name"] for row in rows(tmp_path / "out")) == Counter(
         f"{number:02d}.png" for number in range(30)
     )
 
 
 def test_pictures_that_cannot_be_written_end_the_watch_and_nothing_is_lost(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     picture(tmp_path / "in" / "a" / "b.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a").touch()
     with pytest.raises(DataError, match="must be writable"):
-        run(1)
+        watching(1)
     assert rows(tmp_path / "out") == []
     (tmp_path / "out" / "a").unlink()
-    assert len(run(1)) == 1
+    assert len(watching(1)) == 1
 
 
 class Crash(BaseException):
@@ -369,7 +368,7 @@ def crashing(patch: pytest.MonkeyPatch, at: int) -> Callable[[], int]:
 
 
 def test_a_crash_at_any_step_leaves_one_row_for_each(
-    run: Callable[..., list[Outcome]], tmp_path: Path
+    watching: Callable[..., list[Outcome]], tmp_path: Path
 ) -> None:
     for number in range(2):
         picture(tmp_path / "in" / "s" / f"{number}.png", 90 * number)
@@ -379,15 +378,15 @@ def test_a_crash_at_any_step_leaves_one_row_for_each(
         with pytest.MonkeyPatch.context() as patch:
             passed = crashing(patch, at)
             with suppress(Crash):
-                run(2)
+                watching(2)
         if passed() < at:  # it got through
             break
         for name in {row["name"] for row in whole_rows(out)}:
             assert (out / f"{name}.overlay.png").is_file()  # before the row says so
             assert read_map(out / f"{name}.map.tiff").shape == (24, 16)
         if left := 2 - len(whole_rows(out)):
-            run(left)
-        assert run(after=3) == []
+            watching(left)
+        assert watching(after=3) == []
         assert sorted(row["name"] for row in rows(out)) == ["s/0.png", "s/1.png"]
         assert not list(out.rglob("*.part"))
     assert at > 30
@@ -402,14 +401,14 @@ def whole_rows(out: Path) -> Rows:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says which file a number is")
 def test_pictures_are_on_the_disk_before_their_row(
-    run: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watching: Callable[..., list[Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture(tmp_path / "in" / "s" / "a.png")
     kept: list[str] = []
     monkeypatch.setattr(
         os, "fsync", lambda number: kept.append(Path(f"/proc/self/fd/{number}").readlink().name)
     )
-    run(1)
+    watching(1)
     assert kept[0] == "out"  # the name results.jsonl
     parts = [name for name in kept if name.endswith(".part")]
     assert len(parts) == 2  # overlay and map, each followed by its folder's names
@@ -421,11 +420,6 @@ def test_pictures_are_on_the_disk_before_their_row(
 # ---------------------------------------------------------------- the command line
 
 
-@pytest.fixture
-def blemish(capfd: pytest.CaptureFixture[str]) -> Callable[..., commands.Done]:
-    return partial(commands.run, capfd)
-
-
 @pytest.fixture(scope="module")
 def part(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return artifact().save(tmp_path_factory.mktemp("part") / "part.blemish")
@@ -435,12 +429,12 @@ FAST = ("--poll", "0.02", "--runtime", "onnxruntime")
 
 
 def test_fail_on_defect_ends_at_the_first_one(
-    blemish: Callable[..., commands.Done], part: Path, tmp_path: Path
+    run: commands.Run, part: Path, tmp_path: Path
 ) -> None:
     for number, value in enumerate((20, 250, 251)):
         os.utime(picture(tmp_path / "in" / f"{number}.png", value), (0, number))
     words = ("inspect", part, "--watch", tmp_path / "in", "-o", tmp_path / "out", *FAST)
-    done = blemish(*words, "--fail-on-defect", "--json", "--workers", "1")
+    done = run(*words, "--fail-on-defect", "--json", "--workers", "1")
     assert done.code == 1
     assert done.lines() == rows(tmp_path / "out")
     assert [line["verdict"] for line in done.lines()] == ["good", "defect"]
@@ -448,40 +442,40 @@ def test_fail_on_defect_ends_at_the_first_one(
     assert "which has 0 files" in done.err
     with (tmp_path / "out" / RESULTS).open("ab") as file:
         file.write(b'{"file": "cut')
-    done = blemish(*words, "--fail-on-defect")  # goes on where it ended
+    done = run(*words, "--fail-on-defect")  # goes on where it ended
     assert (done.code, done.out.count("\n")) == (1, 1)
     assert done.out.startswith("defect ")
     assert "2.png" in done.out
     assert "A crash had left half a row" in done.err
     assert "which has 2 files" in done.err
-    assert blemish("info", part, "--json").lines()[0]["method"] == "brightness"
+    assert run("info", part, "--json").lines()[0]["method"] == "brightness"
 
 
 def test_rows_lie_in_the_folder_itself_unless_told(
-    blemish: Callable[..., commands.Done], part: Path, tmp_path: Path
+    run: commands.Run, part: Path, tmp_path: Path
 ) -> None:
     picture(tmp_path / "in" / "a.png", 250)
     words = ("inspect", part, "--watch", tmp_path / "in", "--fail-on-defect", "-q", *FAST)
-    done = blemish(*words)
+    done = run(*words)
     assert (done.code, done.err) == (1, "")
     assert len(rows(tmp_path / "in" / ".blemish")) == 1
     assert {path.name for path in (tmp_path / "in").iterdir()} == {"a.png", ".blemish"}
 
 
 def test_a_second_watcher_on_the_same_output_is_refused(
-    blemish: Callable[..., commands.Done], part: Path, tmp_path: Path
+    run: commands.Run, part: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "in").mkdir()
     with Journal(tmp_path / "out"):
-        done = blemish("inspect", part, "--watch", tmp_path / "in", "-o", tmp_path / "out")
+        done = run("inspect", part, "--watch", tmp_path / "in", "-o", tmp_path / "out")
     assert (done.code, done.out) == (3, "")
     assert "must be the output of one watcher, but another has it" in done.err
 
 
 def test_a_folder_that_is_not_there_is_refused(
-    blemish: Callable[..., commands.Done], part: Path, tmp_path: Path
+    run: commands.Run, part: Path, tmp_path: Path
 ) -> None:
-    done = blemish("inspect", part, "--watch", tmp_path / "typo")
+    done = run("inspect", part, "--watch", tmp_path / "typo")
     assert (done.code, done.out) == (3, "")
     assert "typo must be a file or a folder, but it does not exist" in done.err
 
@@ -492,9 +486,9 @@ def test_a_folder_that_is_not_there_is_refused(
      ("--watch", "{in}", "--patience", "-1")],
 )  # fmt: skip
 def test_words_that_do_not_go_together_are_refused(
-    blemish: Callable[..., commands.Done], part: Path, tmp_path: Path, words: tuple[str, ...]
+    run: commands.Run, part: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    done = blemish("inspect", part, *(word.format(**{"in": tmp_path}) for word in words))
+    done = run("inspect", part, *(word.format(**{"in": tmp_path}) for word in words))
     assert (done.code, done.out) == (2, "")
     assert "Usage: blemish inspect" in done.err
 

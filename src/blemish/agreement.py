@@ -5,21 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from blemish.area import Area
-from blemish.artifact import Artifact
-from blemish.engines import TOLERANCE, Array, difference
+from blemish.engines import Array, difference
 from blemish.errors import ExportError
 from blemish.frame import Frame
 from blemish.records import Pixels
 
-# Runtimes round eight bits at different places: in sums, or behind them.
-INT8_TOLERANCE = 0.05
 SIZES = ((97, 131), (256, 256), (64, 511), (333, 48))  # of made-up images, (H, W): odd on purpose
 DRAWN = 512  # pixels of a side; larger images are those, enlarged
-
-
-def tolerance(artifact: Artifact) -> float:
-    """What runtimes must agree within, as a share of the largest value of a map."""
-    return INT8_TOLERANCE if "int8" in artifact.about else TOLERANCE
 
 
 def made_up(size: tuple[int, int], seed: int, channels: int = 3) -> Pixels:

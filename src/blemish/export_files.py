@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from blemish.agreement import given, pictures, require_same, tolerance
+from blemish.agreement import given, pictures, require_same
 from blemish.artifact import Artifact
 from blemish.description import (
     IMAGE,
@@ -32,7 +32,7 @@ from blemish.description import (
     require_describable,
     words,
 )
-from blemish.engines import Array, open_engine
+from blemish.engines import Array, open_engine, tolerance
 from blemish.errors import ConfigError, DataError, needs_extra
 from blemish.images import write_png
 from blemish.level_nodes import with_bands
@@ -112,7 +112,7 @@ def _require_same(artifact: Artifact, run: Callable[[Array], Array], kind: str) 
     for picture in pictures(frame):
         expected = own.run({own.inputs[0].name: frame.to_model(picture)})[0]
         actual = run(given(frame, picture))
-        require_same(expected, actual, tolerance(artifact), f"the {kind} files")
+        require_same(expected, actual, tolerance(artifact.graph), f"the {kind} files")
 
 
 @contextmanager

@@ -23,7 +23,6 @@ import numpy as np
 from blemish.cache import cache_folder, keep
 from blemish.engines import (
     DEFAULT,
-    TOLERANCE,
     Array,
     Engine,
     cores,
@@ -32,6 +31,7 @@ from blemish.engines import (
     installed,
     open_engine,
     require_known,
+    tolerance,
 )
 from blemish.errors import ArtifactError, BlemishError
 
@@ -155,7 +155,7 @@ def _agreeing(
             continue
         expected = expected or made
         apart = max(difference(one, other) for one, other in zip(expected, made, strict=True))
-        if apart <= TOLERANCE or not engines:
+        if apart <= tolerance(graph) or not engines:
             engines.append(engine)
         else:
             said.append(f"{name} differs by {apart:.2g}")

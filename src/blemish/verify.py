@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from blemish.agreement import pictures, tolerance
+from blemish.agreement import pictures
 from blemish.artifact import Artifact
-from blemish.engines import DEVICES, difference
+from blemish.engines import DEVICES, difference, tolerance
 from blemish.errors import ConfigError
 from blemish.records import Map
 from blemish.runtime import Inspector
@@ -104,7 +104,7 @@ def _row(
         pixel=max(difference(a, b) for (a, _), (b, _) in pairs),
         score=max(difference(a, b) for a, b in scores),
         verdicts=sum((a > limit) != (b > limit) for (_, a), (_, b) in pairs),
-        allowed=tolerance(artifact),
+        allowed=tolerance(artifact.graph),
     )
 
 

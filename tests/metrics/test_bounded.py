@@ -164,14 +164,19 @@ print(resident("VmHWM") - before, result.mode, result.error_bound)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize(
-    ("count", "high", "wide"),
-    [(60, 1024, 1024), pytest.param(1000, 1500, 1000, marks=pytest.mark.slow)],
+    ("count", "high", "wide", "most"),
+    [
+        (60, 1024, 1024, 300),
+        pytest.param(1000, 1500, 1000, 300, marks=pytest.mark.slow),
+        # what one large map takes for a while; measured 770 for 3, 6 and 12 of them
+        pytest.param(12, 6000, 6000, 900, marks=pytest.mark.slow),
+    ],
 )
-def test_memory_stays_below_300_mib(count: int, high: int, wide: int) -> None:
+def test_memory_stays_below(count: int, high: int, wide: int, most: int) -> None:
     words = [sys.executable, "-c", CHILD, str(count), str(high), str(wide)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     growth, mode, bound = done.stdout.split()
     assert mode == "bounded"
     assert float(bound) < 1e-4
-    assert float(growth) < 300
+    assert float(growth) < most

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -95,6 +98,18 @@ def test_a_pool_stays_within_its_budget(shape: str) -> None:
         true = (scores[None] > scores[:500, None]).sum(axis=1)
         assert (pool.count(kind, scores[:500], True)[0] <= true).all()
         assert (pool.count(kind, scores[:500], False)[0] >= true).all()
+
+
+def test_no_thread_stays_behind() -> None:
+    before = threading.active_count()
+    pools = [Pool(Budget(chunk=10)) for _ in range(5)]
+    for pool in pools:
+        pool.add("x", np.arange(25, dtype=np.float32))
+        pool.sort()
+    end = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_few_pixels_are_all_kept_and_their_own() -> None:

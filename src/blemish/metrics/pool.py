@@ -172,7 +172,6 @@ class Pool:
         self._runs: dict[str, list[Whole | Knots]] = {}
         self._room = np.empty(0, np.float32)
         self._share = budget.share
-        self._worker = ThreadPoolExecutor(1)
         self._sorting: tuple[str, Future[Whole | Knots]] | None = None
 
     def add(self, kind: str, scores: Numbers) -> None:
@@ -231,7 +230,9 @@ class Pool:
             scores = np.concatenate(waiting, out=self._room[: _amount(waiting)])
         waiting.clear()
         share = None if self.exact else self.budget.share
-        self._sorting = kind, self._worker.submit(_sorted, scores, share)
+        worker = ThreadPoolExecutor(1, "blemish-sort")
+        self._sorting = kind, worker.submit(_sorted, scores, share)
+        worker.shutdown(wait=False)  # its thread ends with the run
 
     def _collect(self) -> None:
         """Waits for the run that is being sorted beside the main thread."""
