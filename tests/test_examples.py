@@ -149,6 +149,18 @@ def test_the_python_example_gives_blemishs_score(
         as_blemish_says(models[name], picture, said)
 
 
+def test_what_is_clear_is_left_out(
+    pictures: dict[str, Path], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    bad = cv2.imread(str(pictures["bad"]))
+    cv2.imwrite(str(tmp_path / "clear.png"), np.dstack([bad, bad[..., 0]]))
+    said = [
+        told(sys.executable, SCRIPT, folders["plain"], picture)
+        for picture in (pictures["bad"], tmp_path / "clear.png")
+    ]
+    assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("whole", [True, False], ids=["all", "region"])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 def test_channels_that_are_no_colours(
@@ -175,9 +187,9 @@ def test_channels_that_are_no_colours(
     stored = pixels.astype(">u2") if kind is not np.uint8 else pixels
     file.write_bytes(head + stored.tobytes())
     code, error, said = told(program, tmp_path / "out" / GRAPH, file)
-    if kind is np.float32:
+    if kind is np.float32:  # PAM has none
         assert (code, said) == (2, [])
-        assert "reads no floats" in error
+        assert "other numbers" in error
     else:
         assert float(said[1]) == pytest.approx(expected.score, rel=NEAR)
 
@@ -207,6 +219,38 @@ def test_what_the_examples_do_not_know_they_refuse(
     assert "neither padding nor tiles" in error
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floats(channels: int, program: Path, tmp_path: Path) -> None:
+    pixels = part(3, channels, np.float32)
+    bands = learn([pixels.reshape(-1, channels)], "float32")
+    outline = Outline(polygons=(((0.0, 10.0), (112.0, 10.0), (112.0, 96.0), (0.0, 96.0)),))
+    frame = Frame(size=(8, 8), bands=bands, area=Area(roi=outline))
+    made = graphs.artifact()
+    data = {"smallest": [96, 112], "largest": [96, 112]}
+    artifact = replace(made, frame=frame, about={**made.about, "data": data})
+    write_folder(artifact, "onnx", tmp_path / "out")
+    pixels[:10] = np.nan  # not inspected
+    expected = Inspector(artifact, runtime="onnxruntime").inspect(pixels)
+
+    def both() -> list[tuple[int, str, list[str]]]:
+        head = f"P{'fF'[channels // 3]}\n112 96\n-1.0\n".encode()
+        (tmp_path / "part.pfm").write_bytes(head + pixels[::-1].astype("<f4").tobytes())
+        np.save(tmp_path / "part.npy", pixels)
+        return [
+            told(program, tmp_path / "out" / GRAPH, tmp_path / "part.pfm"),
+            told(sys.executable, SCRIPT, tmp_path / "out", tmp_path / "part.npy"),
+        ]
+
+    for _, error, said in both():
+        assert error == ""
+        assert float(said[1]) == pytest.approx(expected.score, rel=NEAR)
+    pixels[50, 50] = np.nan
+    for code, error, said in both():
+        assert code != 0
+        assert said == []
+        assert "measured numbers where it is inspected" in error
+
+
 def test_images_that_do_not_fit_the_region_are_no_verdicts(
     program: Path, pictures: dict[str, Path], folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -231,9 +275,13 @@ def test_errors_are_no_verdicts(
     graph = folders["plain"] / GRAPH
     whole = pictures["bad"].read_bytes()
     (tmp_path / "cut.ppm").write_bytes(whole[:-100])
+    (tmp_path / "cut.pfm").write_bytes(b"Pf\n2 2\n-1.0\nabcd")
+    (tmp_path / "big.pfm").write_bytes(b"Pf\n1 1\n1.0\nabcd")
     (tmp_path / "odd.ppm").write_bytes(b"P7 what")
     for words, why in (
         ((graph, tmp_path / "cut.ppm"), "is cut off"),
+        ((graph, tmp_path / "cut.pfm"), "is cut off"),
+        ((graph, tmp_path / "big.pfm"), "least byte first"),
         ((graph, tmp_path / "odd.ppm"), "must be a PGM, PPM or PAM"),
         ((graph, tmp_path / "none.ppm"), "cannot be opened"),
         ((tmp_path / "none.onnx", pictures["bad"]), "ONNX Runtime"),

@@ -1,8 +1,9 @@
 /* A verdict in C, without blemish: inspect_part graph.onnx image.pgm
  *
  * graph.onnx is what `blemish export --to onnx` wrote; it carries the numbers that are needed. The
- * image is a PGM, PPM or PAM (P5, P6, P7) of 8 or 16 bits. Prints verdict, score and p-value. Exit
- * code 0 good, 1 defect, 2 an error, which a controller must treat as "not inspected".
+ * image is a PGM, PPM or PAM (P5, P6, P7) of 8 or 16 bits, or a PFM of floats. Prints verdict, score
+ * and p-value. Exit code 0 good, 1 defect, 2 an error, which a controller must treat as "not
+ * inspected".
  *
  * In a line, do load() once and inspect() for each picture of the camera.
  */
@@ -18,7 +19,7 @@
 #endif
 
 typedef struct {
-    int height, width, channels, most; /* most: 255 or 65535 */
+    int height, width, channels, most; /* most: 255 or 65535; 0: floats */
     float *pixels;                     /* row, column, channel */
 } Image;
 
@@ -98,10 +99,28 @@ static void read_pam(FILE *file, Image *image) {
     }
 }
 
+/* A PFM: floats of one channel or three, least byte first, the lowest row first. */
+static Image read_floats(FILE *file, const char *path, int channels) {
+    Image image = {0, 0, channels, 0, NULL};
+    float scale = 0;
+    image.width = number(file), image.height = number(file);
+    if (fscanf(file, "%f", &scale) != 1 || image.width <= 0 || image.height <= 0 || scale >= 0)
+        stop(path, "must be a PFM whose scale is below 0: least byte first");
+    fgetc(file);
+    size_t row = (size_t)image.width * channels;
+    image.pixels = space(image.height * row * sizeof(float));
+    for (int y = image.height - 1; y >= 0; y--)
+        if (fread(image.pixels + y * row, sizeof(float), row, file) != row) stop(path, "is cut off");
+    fclose(file);
+    return image;
+}
+
 static Image read_pnm(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file) stop(path, "cannot be opened");
     int first = fgetc(file), kind = fgetc(file);
+    if (first == 'P' && (kind == 'F' || kind == 'f'))
+        return read_floats(file, path, kind == 'F' ? 3 : 1);
     Image image = {0, 0, kind == '6' ? 3 : 1, 255, NULL};
     if (kind == '7') {
         read_pam(file, &image);
@@ -147,7 +166,7 @@ static double *side_weights(int from, int to) {
     return weights;
 }
 
-/* Both sides by these weights, and rounded, as integers are. */
+/* Both sides by these weights; whole numbers are rounded. */
 static Image resized(Image image, int height, int width) {
     Image made = {height, width, image.channels, image.most, NULL};
     double *down = side_weights(image.height, height), *across = side_weights(image.width, width);
@@ -168,7 +187,8 @@ static Image resized(Image image, int height, int width) {
             double sum = 0;
             for (int k = 0; k < image.height; k++)
                 sum += down[(size_t)y * image.height + k] * half[k * row + x];
-            made.pixels[y * row + x] = (float)fmin(fmax(rint(sum), 0), image.most);
+            made.pixels[y * row + x] =
+                image.most ? (float)fmin(fmax(rint(sum), 0), image.most) : (float)sum;
         }
     free(down), free(across), free(half);
     return made;
@@ -181,8 +201,8 @@ static void require_known(const Model *model, Image image) {
     for (int read; sscanf(channels, "%d%n", &count, &read) == 1; channels += read)
         known |= count == image.channels;
     if (!known) stop("the image must have other channels, as many as", word(model, "blemish.channels"));
-    if (!strstr(types, image.most > 255 ? "uint16" : "uint8"))
-        stop("the image must hold other numbers (and this example reads no floats)", types);
+    if (!strstr(types, image.most > 255 ? "uint16" : image.most ? "uint8" : "float32"))
+        stop("the image must hold other numbers", types);
 }
 
 /* For each pixel whether it is inspected; all are, and NULL is given, of a model without a region.
@@ -274,10 +294,18 @@ static int falling(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
+/* Refuses floats that are no measured numbers: a network may make anything of them. */
+static void require_measured(Image image, const unsigned char *seen) {
+    for (size_t i = 0; i < (size_t)image.height * image.width * image.channels; i++)
+        if ((!seen || seen[i / image.channels]) && !(fabsf(image.pixels[i]) < 1e30f))
+            stop("the image", "must hold measured numbers where it is inspected");
+}
+
 static double inspect(const Model *model, Image image) {
     int64_t sides[2];
     require_known(model, image);
     unsigned char *seen = region(model, image);
+    require_measured(image, seen);
     const float *grid = run(model, image, sides);
     float *map = enlarged(grid, sides, image.height, image.width);
     const char *boxes = word(model, "blemish.boxes");
@@ -310,7 +338,7 @@ int main(int count, char **words) {
     if (count != 3) stop("usage", "inspect_part graph.onnx image.pgm");
     Model model = load(words[1]); /* on Windows make it wide characters first */
     double score = inspect(&model, read_pnm(words[2]));
-    int defect = score > model.threshold;
+    int defect = !(score <= model.threshold);
     printf("%s %.9g %.9g\n", defect ? "defect" : "good", score, p_value(&model, score));
     return defect;
 }

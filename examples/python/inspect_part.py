@@ -13,15 +13,15 @@ told = json.loads((folder / "description.json").read_text(encoding="utf-8"))
 entry, resize, part = told["input"], told["resize"], told["inspected"]
 if resize["interpolation"] != "area" or resize["fit"] != "stretch" or told["tiles"]:
     sys.exit("this example knows neither padding nor tiles: see description.json for the rule")
-image = np.load(file) if file.endswith(".npy") else cv2.imread(file, cv2.IMREAD_UNCHANGED)
-image = image if image is None or image.ndim == 3 else image[..., None]
-if image is not None and not file.endswith(".npy"):  # OpenCV's order is blue first
-    image = image[..., 2::-1] if image.shape[2] >= 3 else image[..., :1]
-if image is None or image.shape[2] not in entry["channels"] or image.dtype not in entry["types"]:
+image = np.load(file) if file.endswith(".npy") else cv2.imread(file, 6)  # any colour and depth
+image = np.atleast_3d(image)[..., :: 1 if file.endswith(".npy") else -1]  # OpenCV's blue is first
+if image.shape[2] not in entry["channels"] or image.dtype not in entry["types"]:
     sys.exit(f"{file} must be readable, of {entry['channels']} channels of {entry['types']}")
 seen = cv2.imread(str(folder / part["file"]), 0) > 0 if part else np.ones(image.shape[:2], bool)
 if part:  # an error if the sizes differ
     image = np.where(seen[..., None], image, np.array(part["blank"][str(image.dtype)], image.dtype))
+if not (np.abs(image[seen]) < 1e30).all():
+    sys.exit(f"{file} must hold measured numbers where it is inspected")
 size, small = resize["size"][::-1], tuple(map(min, resize["size"][::-1], image.shape[1::-1]))
 shrunk = [cv2.resize(one, small, interpolation=cv2.INTER_AREA) for one in cv2.split(image)]
 fit = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_CUBIC) for one in shrunk])
@@ -37,4 +37,4 @@ count = max(1, int(odd[seen].size * told["score"]["top"]))
 score = float(np.sort(odd[seen])[-count:].mean(dtype=np.float64))
 scores = np.array(told["p_value"]["scores"])
 p_value = (1 + int((scores >= score).sum())) / (1 + len(scores))
-print("defect" if score > told["verdict"]["threshold"] else "good", score, p_value)
+print("good" if score <= told["verdict"]["threshold"] else "defect", score, p_value)
