@@ -1,4 +1,4 @@
-"""LSFA on photographs with scans: both modalities and each alone, adapted and as they are.
+"""LSFA on photographs with scans: both modalities and each alone, as they are and adapted.
 
 The made-up demo (every category, three seeds, 200 good pairs to fit on, 30 good and 60 defective
 ones to test) and road_rgbd. Image AUROC; of defects that show in one modality alone, the share
@@ -13,6 +13,7 @@ import math
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,12 @@ from blemish.track import silent
 RUNS = (*(f"{name}:{seed}" for seed in range(3) for name in PARTS), "road:0")
 PAIRS, GOOD, EACH = 200, 30, 12
 PLAIN = {"steps": 0, "ridge": 0.0, "shape_ridge": 0.0, "patience": 0}
+STAGES: dict[str, dict[str, Any]] = {  # each has all that those before it have
+    "as they are": {**PLAIN, "even": False},
+    "taps even": PLAIN,
+    "linear map": {"steps": 0},
+    "learnt": {},
+}
 CHOICES: dict[str, tuple[str, ...]] = {
     "both": ("photograph", "points"),
     "RGB": ("photograph",),
@@ -52,7 +59,7 @@ ASKED = 0.05  # false alarms
 TIMED = 20  # parts
 
 Row = dict[str, float]
-Pair = tuple[Row, Row]  # as they are, adapted
+Rows = list[Row]  # one for each of STAGES
 
 
 class Looked(NamedTuple):
@@ -64,16 +71,17 @@ class Looked(NamedTuple):
 
 
 def main() -> None:
-    head = ["set", "seed", "adapted", *CHOICES, "found", "in one alone", "false", "min", "ms"]
+    head = ["set", "seed", "features", *CHOICES, "found", "in one alone", "false", "min", "ms"]
     lines, every = [head, ["---"] * len(head)], []
     for run in sys.argv[1:] or RUNS:
         name, seed = run.split(":")
         looked = _looked(_data(name, int(seed)))
-        pair = _row(looked, int(seed), PLAIN), _row(looked, int(seed), {})
-        for adapted, row in zip(("no", "yes"), pair, strict=True):
-            lines.append([name, seed, adapted, *_shown(row)])
+        rows = []
+        for stage, settings in STAGES.items():
+            rows.append(_row(looked, int(seed), settings))
+            lines.append([name, seed, stage, *_shown(rows[-1])])
             print(lines[-1], flush=True)
-        every += [pair] if name in PARTS else []
+        every += [rows] if name in PARTS else []
         # After each set: what is there remains if the run is stopped.
         table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         write("lsfa", f"{table}\n\n{_summary(every)}\n\n{stamp('in the table')}")
@@ -160,24 +168,30 @@ def _shown(row: Row) -> list[str]:
     ]
 
 
-def _summary(pairs: list[Pair]) -> str:
+def _summary(every: list[Rows]) -> str:
     """Differences over all made-up sets."""
-    if len(pairs) < 2:
+    if len(every) < 2:
         return ""
-    plain, adapted = zip(*pairs, strict=True)
-    gains = {
-        "adapted, less the memory as it is (both)": [
-            a["both"] - p["both"] for p, a in zip(plain, adapted, strict=True)
-        ],
-        "both, less the better of RGB and 3D (adapted)": [
-            a["both"] - max(a["RGB"], a["3D"]) for a in adapted
-        ],
-    }
-    lines = [f"{name}: {_interval(values)}" for name, values in gains.items()]
-    means = ", ".join(f"{name} {np.mean([a[name] for a in adapted]):.3f}" for name in CHOICES)
-    share = np.mean([a["alone"] for a in adapted])
-    lines.append(f"means, adapted: {means}; found of what shows in one modality alone: {share:.1%}")
-    return "\n".join(lines)
+    stages = dict(zip(STAGES, zip(*every, strict=True), strict=True))
+    first, *_, last = STAGES
+    lines = []
+    for before, after in [*pairwise(STAGES), (first, last)]:
+        gains = [
+            [b[name] - a[name] for a, b in zip(stages[before], stages[after], strict=True)]
+            for name in ("both", "alone")
+        ]
+        shown = " and ".join(map(_interval, gains))
+        lines.append(f"{after}, less {before}: both, and found of what shows in one alone, {shown}")
+    better = [row["both"] - max(row["RGB"], row["3D"]) for row in stages[last]]
+    lines.append(f"{last}: both, less the better of RGB and 3D, {_interval(better)}")
+    means = ", ".join(
+        f"{name} {np.mean([row[name] for row in stages[last]]):.4f}" for name in CHOICES
+    )
+    rates = ("found", "alone", "false")
+    shares = ", ".join(
+        f"{name} {np.mean([row[name] for row in stages[last]]):.1%}" for name in rates
+    )
+    return "\n".join([*lines, f"means, {last}: {means}; {shares}"])
 
 
 def _interval(values: list[float]) -> str:

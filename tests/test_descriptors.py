@@ -118,7 +118,8 @@ def test_what_is_nearer_stands_higher() -> None:
     raised = heights(scan_of(near)) - heights(scan)
     for plane in raised[: len(AROUND)]:
         assert np.unravel_index(plane.argmax(), plane.shape) == (3, 4)
-    assert raised[len(AROUND) - 1].max() > raised[0].max()  # of wide surroundings a bump is less of a part
+    # of wide surroundings a bump is less of a part
+    assert raised[len(AROUND) - 1].max() > raised[0].max()
 
 
 def test_a_plane_has_no_heights_away_from_its_rim() -> None:

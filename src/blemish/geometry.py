@@ -128,12 +128,14 @@ def resize_scan(scan: Scan, size: tuple[int, int]) -> Scan:
     """
     if min(size) < 1:
         raise ConfigError(f"a scan must be resized to sides of 1 px or more, but got {size}.")
+    if size == scan.seen.shape:
+        return Scan(points=scan.points * scan.seen[..., None], seen=scan.seen)
     rows, columns = (_centres(new, old) for new, old in zip(size, scan.seen.shape, strict=True))
-    blended, smooth = _bilinear(scan, rows, columns)
-    nearest, there = _nearest(scan, rows, columns)
-    points = np.where(smooth[..., None], blended, nearest).astype(np.float32)
-    seen = smooth | there
-    return Scan(points=np.where(seen[..., None], points, np.float32(0)), seen=seen)
+    blended, seen = _bilinear(scan, rows, columns)
+    points = np.where(seen[..., None], blended, 0).astype(np.float32)
+    down, right = np.nonzero(~seen)
+    points[down, right], seen[down, right] = _nearest(scan, rows, columns, (down, right))
+    return Scan(points=points, seen=seen)
 
 
 def _centres(new: int, old: int) -> npt.NDArray[np.float64]:
@@ -170,22 +172,27 @@ def _bilinear(
 
 
 def _nearest(
-    scan: Scan, rows: npt.NDArray[np.float64], columns: npt.NDArray[np.float64]
+    scan: Scan,
+    rows: npt.NDArray[np.float64],
+    columns: npt.NDArray[np.float64],
+    places: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]],
 ) -> tuple[Cloud, Mask]:
-    """The seen point nearest to each new pixel's centre, of those within the new pixel."""
+    """(N, 3) seen points nearest to the centres of N new pixels, of those within them, (0, 0, 0)
+    where there is none, and (N,) whether there is."""
     height, width = scan.seen.shape
     half = [max(side / len(at) / 2, 0.5) for side, at in ((height, rows), (width, columns))]
-    points = np.zeros((len(rows), len(columns), 3), np.float32)
-    best = np.full((len(rows), len(columns)), np.inf)
+    across, along = rows[places[0]], columns[places[1]]
+    points = np.zeros((len(across), 3), np.float32)
+    best = np.full(len(across), np.inf)
     for row in range(-int(half[0] + 0.5), int(half[0] + 0.5) + 1):
-        at = np.rint(rows).astype(np.intp) + row
-        off = np.where((at >= 0) & (at < height), np.abs(at - rows), np.inf)
+        at = np.rint(across).astype(np.intp) + row
+        off = np.where((at >= 0) & (at < height), np.abs(at - across), np.inf)
         for column in range(-int(half[1] + 0.5), int(half[1] + 0.5) + 1):
-            to = np.rint(columns).astype(np.intp) + column
-            aside = np.where((to >= 0) & (to < width), np.abs(to - columns), np.inf)
-            place = np.ix_(np.clip(at, 0, height - 1), np.clip(to, 0, width - 1))
-            inside = (off <= half[0])[:, None] & (aside <= half[1])[None]
-            apart = np.where(inside & scan.seen[place], np.hypot(off[:, None], aside), np.inf)
+            to = np.rint(along).astype(np.intp) + column
+            aside = np.where((to >= 0) & (to < width), np.abs(to - along), np.inf)
+            place = np.clip(at, 0, height - 1), np.clip(to, 0, width - 1)
+            inside = (off <= half[0]) & (aside <= half[1])
+            apart = np.where(inside & scan.seen[place], np.hypot(off, aside), np.inf)
             closer = apart < best
             best[closer] = apart[closer]
             points[closer] = scan.points[place][closer]

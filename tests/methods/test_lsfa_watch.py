@@ -45,7 +45,7 @@ def features(demo3d: Path) -> Features:
 @pytest.fixture(scope="module")
 def parts(features: Features) -> Parts:
     made = Parts(config_of(), features.origin.sight)
-    weigh(made, features, LEARNT)
+    weigh(made, features, LEARNT, even=True)
     return made
 
 

@@ -43,6 +43,7 @@ class LsfaConfig(Config):
     """grid: cells along a side, in each of which every modality has one feature.
     points: how scans are shown: "fpfh" (descriptors.py), or "groups" for Point-MAE (paper), whose
         file is point_mae.
+    even: whether a photograph's taps are weighed so that all count alike, or as they are (paper).
     heads: of an adaptor's attention.
     ridge: of the linear map that a photograph's adaptor begins with, shape_ridge: a scan's; 0
         leaves it out (paper); see nets/adaptor.py.
@@ -61,10 +62,11 @@ class LsfaConfig(Config):
     queue: patches remembered for it, images: whole images. cap: squared distance from which on a
         patch is left in peace, 0 for none (released code: 50).
     share, rows, neighbours: of the memory, as in patchcore.
-    boxes: of the frame, as in Frame.
+    boxes: of the frame, as in Frame; variance 4 (7² - 1) / 12, that of a Gaussian of 4 px (paper).
     fusion: how modalities' scores are joined. "square": the root of their mean square, each in
-        units of what a good part's oddest patch has. In units of their spread on good parts they
-        are averaged ("average", paper) or weighed by a linear one-class SVM ("svm", released code).
+        units of what the median good part's oddest patch has. In units of their spread on good
+        parts they are averaged ("average", paper) or weighed by a linear one-class SVM ("svm",
+        released code).
     """
 
     size: int = 224
@@ -72,8 +74,9 @@ class LsfaConfig(Config):
     grid: int = 28
     points: Literal["fpfh", "groups"] = "fpfh"
     point_mae: str | None = None
+    even: bool = True
     heads: int = 4
-    ridge: float = 0.1
+    ridge: float = 0.3
     shape_ridge: float = 0.0
     still: bool = True
     steps: int = 120
@@ -96,7 +99,7 @@ class LsfaConfig(Config):
     share: float = 0.1
     rows: int = 4096
     neighbours: int = 0
-    boxes: tuple[tuple[int, int], ...] = ((7, 4),)  # variance 4 (7² - 1) / 12, that of a Gaussian of 4 px
+    boxes: tuple[tuple[int, int], ...] = ((7, 4),)
     fusion: Literal["square", "average", "svm"] = "square"
 
     def __post_init__(self) -> None:
@@ -160,6 +163,7 @@ class Lsfa(Method):
             taps=(11,),
             grid=56,
             points="groups",
+            even=False,
             heads=12,
             ridge=0.0,
             still=False,
@@ -198,7 +202,7 @@ class Lsfa(Method):
         parts = Parts(self.config, self.sight_)
         spared = [*range(0, len(features), SPARED)]
         learnt = [index for index in range(len(features)) if index % SPARED] or spared
-        weigh(parts, features, learnt)
+        weigh(parts, features, learnt, self.config.even)
         adaptors = adapt(self.config, features, parts, spared, learnt, seed, track)
         self.head_ = LsfaHead(parts, adaptors, square=self.config.fusion == "square")
         for number in range(len(adaptors)):

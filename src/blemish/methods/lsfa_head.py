@@ -102,12 +102,12 @@ class LsfaHead(nn.Module):
 
     def measure(self, number: int, far: Sequence[Tensor]) -> None:
         """Sets level and unit of a modality from distances in spared good parts: none and their
-        oddest patches' mean if scores are squared, else mean and spread of all."""
+        oddest patches' median if scores are squared, else mean and spread of all."""
         every = torch.cat([*far]) if far else torch.zeros(0)
         if len(every) < 2:  # a scan may have seen nothing of them
             return
         if self.square:
-            unit = torch.stack([one.max() for one in far]).mean()
+            unit = torch.stack([one.max() for one in far]).median()
         else:
             unit, self.level[number] = every.std(), every.mean()
         self.unit[number] = unit.clamp_min(1e-6)
@@ -145,15 +145,16 @@ def patches_of(features: Features, parts: Parts, indices: Sequence[int]) -> Patc
     return cast(Patches, parts(*map(torch.from_numpy, features.batch(indices))))
 
 
-def weigh(parts: Parts, features: Features, learnt: Sequence[int]) -> None:
-    """Makes taps count alike. Of scans FPFH as a whole, mean heights and extreme ones, too, and
-    each of the heights as much as the others of its kind."""
+def weigh(parts: Parts, features: Features, learnt: Sequence[int], even: bool) -> None:
+    """Makes taps count alike if `even`; of scans FPFH as a whole, mean heights and extreme ones,
+    too, and each of the heights as much as the others of its kind."""
     known = patches_of(features, parts, some(learnt))
-    spread = torch.stack([_spread(*one) for one in known[: parts.pictures]]).square().mean(0).sqrt()
-    counts = [shape[-3] for shape in features.shapes[: parts.taps]]
-    taps = torch.split(spread, counts)
-    each = torch.cat([_size(tap).expand(len(tap)) for tap in taps])
-    parts.balance = _size(spread) / len(taps) ** 0.5 / each  # all together vary as they did
+    if even:
+        pictures = [_spread(*one).square() for one in known[: parts.pictures]]
+        spread = torch.stack(pictures).mean(0).sqrt()
+        taps = torch.split(spread, [shape[-3] for shape in features.shapes[: parts.taps]])
+        each = torch.cat([_size(tap).expand(len(tap)) for tap in taps])
+        parts.balance = _size(spread) / len(taps) ** 0.5 / each  # all together vary as they did
     sight = features.origin.sight
     if sight is None or sight.points != "fpfh":
         return
