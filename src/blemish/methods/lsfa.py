@@ -23,6 +23,7 @@ from blemish.frame import Frame
 from blemish.methods.base import Config, Method, require_boxes, tap_names
 from blemish.methods.lsfa_head import LsfaHead, Parts, patches_of, weigh
 from blemish.methods.lsfa_learn import adapt
+from blemish.methods.lsfa_turned import BLOCK
 from blemish.nets.features import Features
 from blemish.nets.memory import Array, Memory
 from blemish.nets.nearest import Nearest
@@ -56,6 +57,8 @@ class LsfaConfig(Config):
         at the better. 0 learns all steps from the map and keeps the last (paper, released code).
     agree: weight of what modalities must agree in (CLC; the paper's lambda). alike: share in it of
         whole images. temperature: of both. joint: width of what they are compared in.
+    turned: weight of a contrast between a photograph and the same with each 4 x 4 block of pixels
+        turned by a random quarter; 0 in the paper (released code: 0.05).
     compared: patches of a batch that are learnt from, evenly spread; 0 is all (paper).
     compact: weight of good parts that must lie together (IFC). whole: share in it of whole images.
     prototype: an image as one feature, "kmeans" (paper) or "mean" (released code).
@@ -89,6 +92,7 @@ class LsfaConfig(Config):
     alike: float = 0.1
     temperature: float = 0.2
     joint: int = 128
+    turned: float = 0.0
     compared: int = 1024
     compact: float = 0.9
     whole: float = 0.4
@@ -111,9 +115,11 @@ class LsfaConfig(Config):
             require(getattr(self, name) > 0, name, "above 0", getattr(self, name))
         require(0 < self.share <= 1, "share", "above 0 and at most 1", self.share)
         zero = ("steps", "patience", "ridge", "shape_ridge", "agree", "alike", "compact", "whole")
-        for name in (*zero, "cap", "compared", "rows", "neighbours"):
+        for name in (*zero, "turned", "cap", "compared", "rows", "neighbours"):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         require_boxes(self.boxes)
+        whole = not self.turned or self.size % BLOCK == 0
+        require(whole, "size", f"a multiple of {BLOCK} where turned is above 0", self.size)
 
     def pretrained(self, scans: bool = True) -> dict[str, str | None]:
         files = super().pretrained(scans)

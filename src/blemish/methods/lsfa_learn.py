@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from blemish.methods.base import checkpoint, seeded
 from blemish.methods.lsfa_head import Parts, patches_of, some
+from blemish.methods.lsfa_turned import turned_features
 from blemish.methods.lsfa_watch import Watch
 from blemish.nets.adaptor import Adaptor
 from blemish.nets.consistency import Queue, compactness, contrast, pairs, prototypes
@@ -21,6 +22,9 @@ from blemish.train import Batch, Plan, train
 
 if TYPE_CHECKING:
     from blemish.methods.lsfa import LsfaConfig
+
+
+SHARE = 6  # every so manieth patch is compared with that of a turned photograph (released code)
 
 
 class Learner(nn.Module):
@@ -44,10 +48,12 @@ class Learner(nn.Module):
         self.wholes = nn.ModuleList(Queue(min(config.images, parts), width) for width in widths)
 
     def forward(self, *batch: Tensor) -> Tensor:
-        """(B, N, D) patches and (B, N) seen of each modality in turn → scalar loss."""
+        """(B, N, D) patches and (B, N) seen of each modality in turn, and maybe patches of each
+        photograph when turned (lsfa_turned.py) → scalar loss."""
         c, total = self.config, batch[0].sum() * 0
-        seen = batch[1::2]
-        adapted = [net(patches) for net, patches in zip(self.adaptors, batch[::2], strict=True)]
+        told, turned = batch[: 2 * len(self.adaptors)], batch[2 * len(self.adaptors) :]
+        seen = told[1::2]
+        adapted = [net(patches) for net, patches in zip(self.adaptors, told[::2], strict=True)]
         wholes = [prototypes(*pair, c.prototype) for pair in zip(adapted, seen, strict=True)]
         if len(adapted) > 1 and c.agree:
             both = torch.stack(list(seen)).all(0)
@@ -58,6 +64,10 @@ class Learner(nn.Module):
                 total = total + c.agree * both_ways
             for one, other in pairs(images):
                 total = total + c.agree * c.alike * contrast(one, other, c.temperature)
+        for number, patches in enumerate(turned):
+            pair = adapted[number], self.adaptors[number](patches)
+            one, other = (self.heads[number](side.flatten(0, 1)[::SHARE]) for side in pair)
+            total = total + c.turned * contrast(self._some(one), self._some(other), c.temperature)
         for number, patches in enumerate(adapted):
             inside = patches[seen[number]]
             queues = cast(Queue, self.queues[number]), cast(Queue, self.wholes[number])
@@ -120,11 +130,20 @@ def _learn(
     track: Track,
 ) -> None:
     c = net.config
+    engine = features.origin.engine() if c.turned else None
 
     def batch_of(step: int) -> Batch:
         rng = np.random.default_rng([seed, step, 4])
-        chosen = rng.choice(learnt, min(c.batch, len(learnt)), replace=False)
-        return tuple(one for pair in patches_of(features, parts, chosen.tolist()) for one in pair)
+        chosen = rng.choice(learnt, min(c.batch, len(learnt)), replace=False).tolist()
+        pairs = patches_of(features, parts, chosen)
+        made = tuple(one for pair in pairs for one in pair)
+        if engine is None:
+            return made
+        origin, taps = features.origin, parts.taps
+        every = [turned_features(engine, origin, index, taps, rng) for index in chosen]
+        stacked = map(np.stack, zip(*every, strict=True))
+        given = [torch.from_numpy(tap) for tap in (*stacked, *features.batch(chosen)[taps:])]
+        return (*made, *(patches for patches, _ in parts(*given)[: parts.pictures]))
 
     train(
         net,
