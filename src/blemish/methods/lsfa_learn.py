@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from blemish.methods.lsfa import LsfaConfig
 
 
+GAIN = 0.05  # share of the lowest loss that must come off it, for an adaptor to be the better one
 SHARE = 6  # every so manieth patch is compared with that of a turned photograph (released code)
 
 
@@ -83,9 +84,10 @@ class Learner(nn.Module):
         return patches[:: -(-len(patches) // most) if len(patches) else 1]
 
     def keep(self, losses: Sequence[float]) -> float:
-        """Keeps each adaptor whose loss is the lowest so far; the mean of the lowest."""
+        """Keeps each adaptor whose loss is lower than the lowest so far by more than chance (GAIN);
+        the mean of the lowest."""
         for number, loss in enumerate(losses):
-            if loss < self.least[number]:
+            if loss < (1 - GAIN) * self.least[number]:
                 self.least[number] = loss
                 self.kept[number].load_state_dict(self.adaptors[number].state_dict())
         return float(self.least.mean())
