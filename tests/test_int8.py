@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -345,7 +346,9 @@ def test_eight_bits_need_equal_channels(model: Inspector, demo: Path) -> None:
     assert errors[0] * 1.3 < errors[1]
 
 
-def test_the_search_stops_as_soon_as_it_agrees() -> None:
+def test_the_search_offers_what_agrees_fewest_floats_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     quantiser = Quantiser(net("Clip"), IMAGES)
     seen: list[int] = []
 
@@ -354,10 +357,46 @@ def test_the_search_stops_as_soon_as_it_agrees() -> None:
         seen.append(sum(one.data_type == onnx.TensorProto.FLOAT for one in weights) - 1)
         return 1.0 if seen[-1] >= 1 else 0.0
 
-    found = searched(quantiser, agree)
+    monkeypatch.setattr(quantiser, "changes", lambda: [0, 1, 2])
+    offered = searched(quantiser, agree)
+    found = next(offered)
     assert seen == [0, 1]  # the affine map behind is always in floats
     assert (found.floats, found.of, found.agreement) == (("first",), 4, 1.0)
-    assert searched(quantiser, lambda form: 0.5).floats == ("first", "depth")  # half, and no more
+    assert [one.floats for one in offered] == [("first", "depth")]  # half, and no more
+    none = searched(quantiser, lambda form: 0.5)
+    assert [one.floats for one in none] == [("first", "depth")]
+
+
+def test_floats_do_not_end_inside_of_a_block(model: Inspector, demo: Path) -> None:
+    """EfficientNet's blocks: 1 x 1 to six times the channels, 3 x 3, 1 x 1 back to few."""
+    backbone, _ = backbone_and_head(model.artifact)
+    image = read_image(next((demo / "train" / "good").iterdir()))
+    quantiser = Quantiser(backbone, [model.artifact.frame.to_model(image)])
+    counts = quantiser.changes()
+    assert counts[0] == 0
+    assert counts[-1] == len(quantiser.convolutions) // 2
+    ends = [quantiser.convolutions[count - 1].split("/")[-2] for count in counts[1:-1]]
+    # the first block widens nothing and ends in conv_pw
+    assert ends[:2] == ["conv_stem", "conv_pw"]
+    assert set(ends[2:]) == {"conv_pwl"}
+
+
+def test_a_form_that_does_not_agree_leads_to_the_next(
+    model: Inspector, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Agreement] = []
+    real = room.compare
+
+    def compare(*args: Any, **kwargs: Any) -> Agreement:
+        told.append(real(*args, **kwargs))
+        return replace(told[-1], rank=0.5) if len(told) == 1 else told[-1]
+
+    monkeypatch.setattr(room, "compare", compare)
+    artifact, agreement = in_eight_bits(model.artifact, demo)
+    assert len(told) == 2
+    assert agreement == told[1]
+    assert told[1].rank > told[0].rank - 0.01
+    assert artifact.about["int8"]["floats"]
 
 
 def test_a_backbone_without_convolutions_is_refused() -> None:

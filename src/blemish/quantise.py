@@ -3,7 +3,7 @@
 Channels are made equally wide (equalise.py), ONNX Runtime's quantiser puts convolutions, clips and
 sums into eight bits, and an affine map behind each tap, fitted by least squares on good parts,
 takes back what the rounding changes in a regular way. The first convolutions stay in floats, as few
-of them as a target of agreement needs; the head stays as it is.
+of them as agreement needs; the head stays as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from blemish.track import Track, silent
 
 Array = npt.NDArray[np.float32]
 Taps = list[Array]  # (1, C, h', w') each
-AIM = 0.993  # agreement that the search stops at: more than is asked for, which it is judged by
+AIM = 0.99  # least agreement of what the search offers; what it is judged by agrees better
 MOST = 0.5  # share of the convolutions that may stay in floats: with more nothing is gained
 RIDGE = 1e-7  # of a tap's mean variance, so that channels that never vary do no harm
 _KINDS = ["Conv", "Clip", "Add"]
@@ -68,6 +68,20 @@ class Quantiser:
             )
         reach = channel_ranges(self.wide, images)
         self.ranges = {name: (low.min(), high.max()) for name, (low, high) in reach.items()}
+
+    def changes(self) -> list[int]:
+        """How many of the first convolutions may stay in floats, up to MOST. The last of them makes
+        no more numbers than the one before or behind it: inside of a block that widens and narrows
+        again the change to eight bits, of a large tensor, would cost more time than it saves."""
+        shapes = _sizes(self.wide)
+        made = {node.name: node.output[0] for node in self.wide.graph.node}
+        sizes = [int(np.prod(shapes[made[name]])) for name in self.convolutions]
+        most = int(len(sizes) * MOST)
+
+        def small(count: int) -> bool:
+            return sizes[count - 1] <= min(sizes[max(count - 2, 0)], sizes[count])
+
+        return [0, *(n for n in range(1, most + 1) if n == most or small(n))]
 
     def form(self, floats: Sequence[str]) -> ModelProto:
         """All in eight bits but these convolutions, its features corrected by least squares."""
@@ -117,21 +131,21 @@ class Quantiser:
 
 def searched(
     quantiser: Quantiser, agree: Callable[[ModelProto], float], track: Track = silent
-) -> Quantised:
-    """The form with fewest convolutions in floats whose agreement reaches AIM; with MOST of them if
-    none does. They are taken from the image on: what is rounded there goes through all that
-    follows, and a network that changes once from floats to eight bits loses no time on the way.
+) -> Iterator[Quantised]:
+    """Forms whose agreement reaches AIM, fewest convolutions in floats first; if none does, the one
+    with most. Floats are taken from the image on: what is rounded there goes through all that
+    follows, and a network that changes once from floats to eight bits loses little time on the way.
 
     agree: a backbone → in [-1, 1], how well maps agree with the exact ones.
     """
-    names = quantiser.convolutions
-    most = int(len(names) * MOST)
-    for count in track(range(most + 1), "Looking for what needs floats", most + 1):
+    names, counts = quantiser.convolutions, quantiser.changes()
+    reached = False
+    for count in track(counts, "Looking for what needs floats", len(counts)):
         model = quantiser.form(names[:count])
         agreement = agree(model)
-        if agreement >= AIM:
-            break
-    return Quantised(model, tuple(names[:count]), len(names), agreement)
+        reached |= agreement >= AIM
+        if agreement >= AIM or (count == counts[-1] and not reached):
+            yield Quantised(model, tuple(names[:count]), len(names), agreement)
 
 
 def _in_floats(model: ModelProto, floats: Sequence[str]) -> list[str]:
