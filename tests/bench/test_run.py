@@ -140,7 +140,7 @@ def test_thresholds_are_part_of_a_cell_of_maps(demo: Path, peer: Path, tmp_path:
 
 
 def test_failures_are_rows_and_are_tried_again(demo: Path, tmp_path: Path) -> None:
-    bad, good = method(ridge=1e-30), method()
+    bad, good = method(directions=0, ridge=1e-30), method()
     failed, done = run_suite(suite(demo, bad, good), tmp_path)
     assert (failed["status"], done["status"]) == ("failed", "done")
     assert "Raise ridge" in failed["reason"]
