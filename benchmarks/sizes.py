@@ -125,7 +125,7 @@ def drawing(rows: list[Any], banks: list[tuple[int, float, float]]) -> str:
 
     area = sorted((h * w / 1e6, told) for (h, w), _, told in rows)
     x = Axis(low=0.05, high=150, title="megapixels", logarithmic=True)
-    seconds = Chart(x, Axis(low=0.01, high=100, title="seconds", logarithmic=True), width=480)
+    seconds = Chart(x, Axis(low=0.002, high=30, title="seconds", logarithmic=True), width=480)
     whole = [(mp, decode + score) for mp, (decode, score, *_) in area]
     seconds.curve(whole, COLOURS[0], dots=True)
     seconds.curve([(mp, decode) for mp, (decode, *_) in area], COLOURS[6], dots=True)
