@@ -148,6 +148,10 @@ def patches_of(features: Features, parts: Parts, indices: Sequence[int]) -> Patc
 def weigh(parts: Parts, features: Features, learnt: Sequence[int], even: bool) -> None:
     """Makes taps count alike if `even`; of scans FPFH as a whole, mean heights and extreme ones,
     too, and each of the heights as much as the others of its kind."""
+    sight = features.origin.sight
+    shapes = sight is not None and sight.points == "fpfh"
+    if not (even or shapes):
+        return
     known = patches_of(features, parts, some(learnt))
     if even:
         pictures = [_spread(*one).square() for one in known[: parts.pictures]]
@@ -155,14 +159,12 @@ def weigh(parts: Parts, features: Features, learnt: Sequence[int], even: bool) -
         taps = torch.split(spread, [shape[-3] for shape in features.shapes[: parts.taps]])
         each = torch.cat([_size(tap).expand(len(tap)) for tap in taps])
         parts.balance = _size(spread) / len(taps) ** 0.5 / each  # all together vary as they did
-    sight = features.origin.sight
-    if sight is None or sight.points != "fpfh":
-        return
-    spread = _spread(*known[-1])
-    bends, heights = spread[:WIDTH], spread[WIDTH:]
-    means, ends = heights[: len(AROUND)], heights[len(AROUND) :]
-    units = [_size(bends).expand(WIDTH), *(one * len(one) ** 0.5 for one in (means, ends))]
-    parts.weights = 1 / torch.cat(units)
+    if shapes:
+        spread = _spread(*known[-1])
+        bends, heights = spread[:WIDTH], spread[WIDTH:]
+        means, ends = heights[: len(AROUND)], heights[len(AROUND) :]
+        units = [_size(bends).expand(WIDTH), *(one * len(one) ** 0.5 for one in (means, ends))]
+        parts.weights = 1 / torch.cat(units)
 
 
 def _spread(patches: Tensor, seen: Tensor) -> Tensor:

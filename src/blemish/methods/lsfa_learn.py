@@ -137,14 +137,13 @@ def _learn(
     def batch_of(step: int) -> Batch:
         rng = np.random.default_rng([seed, step, 4])
         chosen = rng.choice(learnt, min(c.batch, len(learnt)), replace=False).tolist()
-        pairs = patches_of(features, parts, chosen)
-        made = tuple(one for pair in pairs for one in pair)
+        given = [torch.from_numpy(one) for one in features.batch(chosen)]
+        made = tuple(one for pair in parts(*given) for one in pair)
         if engine is None:
             return made
         origin, taps = features.origin, parts.taps
         every = [turned_features(engine, origin, index, taps, rng) for index in chosen]
-        stacked = map(np.stack, zip(*every, strict=True))
-        given = [torch.from_numpy(tap) for tap in (*stacked, *features.batch(chosen)[taps:])]
+        given[:taps] = [torch.from_numpy(np.stack(tap)) for tap in zip(*every, strict=True)]
         return (*made, *(patches for patches, _ in parts(*given)[: parts.pictures]))
 
     train(

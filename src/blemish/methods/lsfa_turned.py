@@ -12,7 +12,7 @@ import numpy as np
 
 from blemish.engines import Engine
 from blemish.nets.features import Array, Origin, shown
-from blemish.shots import POINTS, read_shot
+from blemish.shots import read_shot
 
 BLOCK = 4  # pixels of the model's input, along each side
 
@@ -27,7 +27,7 @@ def turned_features(
         image = origin.frame.to_model(origin.read(index))
         return [one[0] for one in shown(engine, {"image": turned(image, rng)})][:taps]
     shot, _ = read_shot(replace(sight, points="none").needed(origin.samples[index]))
-    fed = sight.feed(origin.frame, shot.without((POINTS,)))
+    fed = sight.feed(origin.frame, shot)
     return shown(engine, fed | {"image": turned(fed["image"], rng)})[:taps]
 
 
