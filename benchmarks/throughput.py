@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 from machine import DATA, stamp, write
 
-ROUNDS, TURN = 25, 30  # images that one setting inspects before it is the next one's turn
+ROUNDS, TURN = 12, 100  # images that one setting inspects before it is the next one's turn
 BLOCK, PLAIN = 500, 100  # of the many: images between looks at memory, and plain calls after them
 
 

@@ -312,7 +312,7 @@ def test_a_stop_ends_after_what_is_in_hand(
     for number in range(30):
         picture(tmp_path / "in" / f"{number:02d}.png", number)
     first = watching(3, workers=workers)
-    assert 3 <= len(first) <= 3 + (2 * workers + 1) * (workers > 1)
+    assert 3 <= len(first) <= 3 + (4 * workers + 1) * (workers > 1)
     watching(30 - len(first), workers=workers)
     assert Counter(row["name"] for row in rows(tmp_path / "out")) == Counter(
         f"{number:02d}.png" for number in range(30)

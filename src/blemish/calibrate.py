@@ -12,6 +12,7 @@ proposition 2a).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -74,7 +75,7 @@ class Calibration:
 
     def p_value(self, score: float) -> float:
         """In [1 / (n + 1), 1]; small is suspicious."""
-        below = int(np.searchsorted(self.scores, score, side="left"))
+        below = bisect_left(self.scores, score)
         return (1 + len(self.scores) - below) / (len(self.scores) + 1)
 
     def note(self) -> str:

@@ -102,9 +102,9 @@ class Frame:
         if self.bands is not None:
             return self.bands.planes(resized)
         white = 255 if pixels.dtype == np.uint8 else self.white
-        scaled = np.minimum(resized.astype(np.float32) * np.float32(1 / white), np.float32(1))
-        planes = np.broadcast_to(scaled.transpose(2, 0, 1)[None], (1, 3, *self.size))
-        return np.ascontiguousarray(planes)
+        planes = np.empty((1, 3, *self.size), np.float32)
+        np.multiply(resized.transpose(2, 0, 1), np.float32(1 / white), out=planes[0])
+        return planes if pixels.dtype == np.uint8 else np.minimum(planes, np.float32(1), out=planes)
 
     def resized(self, pixels: Pixels) -> Pixels:
         """(H, W, C) → (h, w, C), blanked; the image's own numbers.

@@ -30,6 +30,10 @@ from blemish.errors import DataError, ImageError, ShapeError
 from blemish.records import Map, Mask, Pixels
 from blemish.tiffs import ORIENTATION, Layout, layout, read_channels
 
+# Parts are what runs side by side here. OpenCV's threads, which it wakes to label even a small map,
+# wait for a core on which the graph's still spin: one verdict in a hundred took twice as long.
+cv2.setNumThreads(1)
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 500_000_000  # a map of this many pixels is 2 GB of float32
 # First bytes → reader. Not Image.open: it would also start Ghostscript for an EPS file, and its

@@ -5,12 +5,13 @@ Each worker takes an image from its file to its verdict, so that one decodes whi
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+import atexit
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock
-from typing import TypeVar
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypeVar
 
 from blemish.engines import cores
 from blemish.errors import BlemishError, ConfigError, about
@@ -20,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST_BY_DEFAULT = 4  # workers; each holds an image and its map
-AHEAD = 2  # items taken ahead for each worker
+AHEAD = 4  # items taken ahead for each worker; of 2, workers waited for new ones
 THREADS = "blemish-inspect"  # what they are called, for whoever looks at a process
 LARGE = 2**24  # pixels from which on an image has its workers wait for each other
 
@@ -44,7 +45,7 @@ def threads_each(workers: int) -> int:
 def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """work(item) for each item, in the items' order, on several threads.
 
-    At most 2 * workers + 1 items are taken before the first of them is passed on, so memory is
+    At most 4 * workers + 1 items are taken before the first of them is passed on, so memory is
     bounded however many there are. One worker is the caller's own thread, which takes nothing
     ahead. An error of work or of items is raised in its turn. Whoever stops early (or is stopped:
     Ctrl-C) waits for the items in hand, and leaves no thread behind.
@@ -52,18 +53,74 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
     if workers == 1:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(workers, THREADS) as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                # What is ready goes at once: the next item may be long in coming.
-                while waiting and (len(waiting) > AHEAD * workers or waiting[0].done()):
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    # Simple queues and no futures: Ctrl-C between the lines of a future's Python code would leave
+    # its lock taken, and the worker, and whoever waits for it, hanging.
+    asked: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
+    told: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
+
+    def serve() -> None:
+        while (task := asked.get()) is not None:
+            try:
+                told.put((task[0], work(task[1]), None))
+            except BaseException as error:  # raised where its result would be passed on
+                told.put((task[0], None, error))
+
+    pool = [Thread(target=serve, name=f"{THREADS}_{n}", daemon=True) for n in range(workers)]
+
+    def stop() -> None:
+        with suppress(Empty):
+            while True:
+                asked.get_nowait()
+        for _ in pool:
+            asked.put(None)
+        for thread in pool:
+            if thread.is_alive():  # all were started, unless that is what failed
+                thread.join()
+
+    atexit.register(stop)  # if the program ends before whoever asked does
+    try:
+        for thread in pool:
+            thread.start()
+        yield from _passed_on(items, asked, told, AHEAD * workers)
+    finally:
+        stop()
+        atexit.unregister(stop)
+
+
+def _passed_on(
+    items: Iterable[T],
+    asked: SimpleQueue[tuple[int, T] | None],
+    told: SimpleQueue[tuple[int, Any, BaseException | None]],
+    ahead: int,
+) -> Iterator[Any]:
+    came: dict[int, tuple[Any, BaseException | None]] = {}
+    passed = given = 0
+
+    def take(*, wait: bool) -> bool:
+        """Whether the next in order is there, after all that can be had."""
+        with suppress(Empty):
+            while True:
+                number, *outcome = told.get(block=wait and passed not in came)
+                came[number] = (outcome[0], outcome[1])
+        return passed in came
+
+    for item in items:
+        asked.put((given, item))
+        given += 1
+        # What is ready goes at once: the next item may be long in coming.
+        while passed < given and take(wait=given - passed > ahead):
+            yield _result(*came.pop(passed))
+            passed += 1
+    while passed < given:
+        take(wait=True)
+        yield _result(*came.pop(passed))
+        passed += 1
+
+
+def _result(result: R, error: BaseException | None) -> R:
+    if error is not None:
+        raise error
+    return result
 
 
 def failed(file: Path | None, error: Exception) -> Outcome:

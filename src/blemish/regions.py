@@ -38,7 +38,7 @@ def region_mask(map: Map, seed: float, extent: float, seen: Mask | None = None) 
     half = np.where(pieces.peaks > seed, (level + pieces.peaks) / 2, np.inf).astype(np.float32)
     mask = np.zeros(map.shape, np.bool_)
     for rows, labels, _ in pieces.bands():
-        places = np.flatnonzero(labels)  # few, of most maps
+        places = np.flatnonzero(labels != 0)  # few, of most maps
         high = map[rows].ravel()[places] >= half[labels.ravel()[places]]
         mask[rows].ravel()[places] = high
     return mask
@@ -98,7 +98,10 @@ def _region(map: Map, labels: npt.NDArray[Any], label: int, stats: npt.NDArray[A
     window = (slice(y, y + height), slice(x, x + width))
     own = labels[window] == label
     peak = float(map[window][own].max())
-    hull = cv2.convexHull(np.argwhere(own).astype(np.int32))[:, 0]  # (K, 2) rows and columns
+    # The first and the last pixel of each row, as rows and columns, have the hull of all.
+    first, last = own.argmax(axis=1), width - 1 - own[:, ::-1].argmax(axis=1)
+    ends = np.stack([np.tile(np.arange(height), 2), np.concatenate([first, last])], axis=1)
+    hull = cv2.convexHull(ends.astype(np.int32))[:, 0]  # (K, 2)
     apart = np.abs(hull[:, None] - hull[None]) + 1  # from the far corner of one to that of another
     length = float(np.hypot(apart[..., 0], apart[..., 1]).max())
     return Region(box=(x, y, width, height), area_px=area, peak=peak, length_px=length)
@@ -134,7 +137,7 @@ class Pieces:
         for rows, labels, count in self.bands():
             self._parents += range(len(self._parents), len(self._parents) + count)
             highest = np.full(len(self._parents), -np.inf, np.float32)
-            places = np.flatnonzero(labels)
+            places = np.flatnonzero(labels != 0)  # ten times quicker than of whole numbers
             np.maximum.at(highest, labels.ravel()[places], map[rows].ravel()[places])
             own.append(highest[-count:] if count else highest[:0])
             if last is not None:

@@ -171,7 +171,7 @@ class Inspector:
         """Verdicts on many parts, in their order, as they become known; to the bit those of
         `inspect`, however many workers there are.
 
-        images: as of inspect, or Shots; taken one by one, at most 2 * workers + 1 ahead, so they
+        images: as of inspect, or Shots; taken one by one, at most 4 * workers + 1 ahead, so they
             may be endless. workers: parts inspected at once; 0 is one a core, at most 4. With one,
             nothing is taken ahead, and each verdict comes before the next image is asked for: for
             a live camera. Several share the cores: more parts an hour, each a little later.
