@@ -1,9 +1,10 @@
 """Decode to verdict of one photograph after the other, for each runtime that is installed, over the
 least that could be: decode, resize and the bare backbone in the same runtime.
 
-The default method on magnetic_tile's test part, photographs from disk, one at a time. In turns of
-BLOCK photographs each, so that what else the machine does falls on both. The bare backbone has its
-sizes fixed and its constants folded as the model's own graph has.
+The default method on magnetic_tile's test part, photographs from disk, one at a time. Each side is
+a process of its own, in turns of BLOCK photographs, so that what else the machine does falls on
+both, and no runtime's threads are in the other's way. The bare backbone has its sizes fixed and its
+constants folded as the model's own graph has.
 
     python benchmarks/latency.py [--many 10000]
 """
@@ -11,25 +12,16 @@ sizes fixed and its constants folded as the model's own graph has.
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from machine import DATA, stamp, write
+from turns import BLOCK, in_turns, p99, ratios, serve
 
-import blemish
-from blemish.data import open_data
-from blemish.engines import Engine, entries, installed, open_engine
-from blemish.images import read_image
-from blemish.runtime import Inspector
-
-BLOCK = 20  # photographs in a turn
-ROUNDS = 40
+SIDES = ("whole", "least")
 PREPARE = """
 import sys
 from pathlib import Path
@@ -43,82 +35,69 @@ bare.write_bytes(settle(backbone_graph(choose("padim", "embedded", {})[1]), {"im
 """
 FOOT = (
     "Medians and 99th percentiles of {count:,} photographs each, in turns of {block}, about"
-    " {share:.0%} of them defective. least: decode, resize, bare backbone. memory: resident, after"
-    " the first thousand and at the end."
+    " {share:.0%} of them defective; ratio: the median of the turns', and their quartiles. least:"
+    " decode, resize, bare backbone. memory: resident, of the inspecting process, after the first"
+    " thousand and at the end."
 )
 
 
 def main() -> None:
+    if sys.argv[1:2] and sys.argv[1] in SIDES:
+        serve(side(*sys.argv[1:]))
+        return
+    from machine import DATA, stamp, write
+
+    from blemish.data import open_data
+    from blemish.engines import installed
+
     parser = argparse.ArgumentParser(description="Latency of one process.")
-    parser.add_argument("--many", type=int, default=BLOCK * ROUNDS, help="photographs each")
+    parser.add_argument("--many", type=int, default=800, help="photographs each")
     many = parser.parse_args().many
     tests = open_data(DATA / "magnetic_tile").test
-    paths = [sample.image for sample in tests]
+    paths = [str(sample.image) for sample in tests]
     lines = [["runtime", "verdict ms", "p99", "p99 / median", "least ms", "p99", "ratio", "memory"]]
     lines.append(["---"] * len(lines[0]))
     with tempfile.TemporaryDirectory() as folder:
-        part, bare = Path(folder) / "part.blemish", Path(folder) / "bare.onnx"
-        # in a process of its own, so that no torch is in the memory that is told
+        part, bare = str(Path(folder) / "part.blemish"), str(Path(folder) / "bare.onnx")
         subprocess.run([sys.executable, "-c", PREPARE, DATA, part, bare], check=True)
         for runtime in installed():
-            inspector = blemish.load(part, runtime=runtime)
-            net = open_engine(bare.read_bytes(), runtime)
-            lines.append([runtime, *row(inspector, net, paths, many)])
+            sides = {name: (sys.executable, __file__, name, runtime, part, bare) for name in SIDES}
+            lines.append([runtime, *row(*in_turns(sides, paths, many))])
             print(" | ".join(lines[-1]), flush=True)
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     share = statistics.mean(sample.is_defect for sample in tests)
     write("latency", f"{table}\n\n{FOOT.format(count=many, block=BLOCK, share=share)} {stamp(0)}")
 
 
-def row(inspector: Inspector, net: Engine, paths: list[Path], many: int) -> list[str]:
-    frame, name = inspector.artifact.frame, entries(net)["image"]
+def side(name: str, runtime: str, part: str, bare: str) -> Callable[[str], object]:
+    """What one of SIDES does with a photograph."""
+    import blemish
 
-    def least(path: Path) -> None:
-        net.run({name: frame.to_model(read_image(path))})
+    if name == "whole":
+        return blemish.load(part, runtime=runtime).inspect
+    from blemish.artifact import open_artifact
+    from blemish.engines import entries, open_engine
+    from blemish.images import read_image
 
-    order = random.Random(0).choices(paths, k=many)
-    whole: list[float] = []
-    base: list[float] = []
-    memory = [resident()]
-    for start in range(0, many, BLOCK):
-        block = order[start : start + BLOCK]
-        whole += timed(inspector.inspect, block)
-        base += timed(least, block)
-        if start <= 1000:
-            memory[0] = max(memory[0], resident())
-    median, bare_median = statistics.median(whole), statistics.median(base)
+    frame, net = open_artifact(part).frame, open_engine(Path(bare).read_bytes(), runtime)
+    entry = entries(net)["image"]
+    return lambda path: net.run({entry: frame.to_model(read_image(path))})
+
+
+def row(taken: dict[str, list[float]], memory: dict[str, list[int]]) -> list[str]:
+    whole, least = (taken[name] for name in SIDES)
+    low, ratio, high = ratios(whole, least)
+    mib = [kib / 1024 for kib in memory["whole"]]
+    first, last = mib[min(1000 // BLOCK, len(mib) - 1)], mib[-1]
     return [
-        f"{median:.2f}",
+        f"{statistics.median(whole):.2f}",
         f"{p99(whole):.2f}",
-        f"{p99(whole) / median:.2f}",
-        f"{bare_median:.2f}",
-        f"{p99(base):.2f}",
-        f"**{median / bare_median:.2f}**",
-        f"{memory[0]:.0f} → {resident():.0f} MiB",
+        f"**{p99(whole) / statistics.median(whole):.2f}**",
+        f"{statistics.median(least):.2f}",
+        f"{p99(least):.2f}",
+        f"**{ratio:.2f}** ({low:.2f} to {high:.2f})",
+        f"{first:.0f} → {last:.0f} MiB",
     ]
-
-
-def timed(work: Callable[[Path], object], paths: list[Path]) -> list[float]:
-    """Milliseconds of each; the first of a turn does not count, which wakes sleeping threads."""
-    taken = []
-    for path in [paths[0], *paths]:
-        start = time.perf_counter()
-        work(path)
-        taken.append((time.perf_counter() - start) * 1000)
-    return taken[1:]
-
-
-def p99(values: list[float]) -> float:
-    return sorted(values)[int(0.99 * len(values))]
-
-
-def resident() -> float:
-    """MiB of this process; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return 0.0
-    lines = status.read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ RESULTS = Path(__file__).parent / "results"
 
 def stamp(seed: object) -> str:
     """One line for the foot of a table."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
-    ).stdout.strip()
+    commit = _git("rev-parse", "--short", "HEAD")
+    # what another benchmark has just written changes nothing
+    if _git("status", "--porcelain", "--untracked-files=no", ":/", ":!/benchmarks/results"):
+        commit += "-dirty"
     names = ("numpy", "opencv-python-headless", "onnxruntime", "torch")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     cpu = next(
@@ -27,6 +28,11 @@ def stamp(seed: object) -> str:
         f"seed {seed}; commit {commit}; {os.cpu_count()} cores of {cpu}; "
         f"Python {platform.python_version()}, {versions}"
     )
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _cpu_lines() -> list[str]:

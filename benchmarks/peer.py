@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-BLOCK, ROUNDS = 20, 15
+from turns import BLOCK, in_turns, p99, ratios, serve
+
+COUNT = 600  # photographs each
 LAYERS = {"its defaults: strides 4, 8, 16": [1, 2, 4], "our taps: strides 8, 16": [2, 4]}
 FEW = 60  # good parts the peer learns from: its speed is the same with all
 Work = Callable[[str], object]
@@ -30,7 +29,8 @@ Work = Callable[[str], object]
 
 def main() -> None:
     if len(sys.argv) > 1:
-        serve(*sys.argv[1:])
+        kind, model, runtime = sys.argv[1:]
+        serve({"blemish": ours, "anomalib": theirs}[kind](model, runtime))
         return
     from machine import DATA, stamp, write
 
@@ -43,66 +43,23 @@ def main() -> None:
         part = str(Path(folder) / "part.blemish")
         blemish.fit(DATA / "magnetic_tile").save(part)
         sides = {
-            f"blemish, {name}": (sys.executable, "blemish", part, name) for name in installed()
+            f"blemish, {name}": (sys.executable, __file__, "blemish", part, name)
+            for name in installed()
         }
         for title, blocks in LAYERS.items():
             model = str(prepare(peers, DATA / "magnetic_tile", Path(folder), blocks))
-            sides[f"anomalib, OpenVINO, {title}"] = (peers, "anomalib", model, "")
-        taken = turns(sides, paths)
-    best = min(statistics.median(values) for name, values in taken.items() if "blemish" in name)
+            sides[f"anomalib, OpenVINO, {title}"] = (peers, __file__, "anomalib", model, "")
+        taken, _ = in_turns(sides, paths, COUNT)
+    own = [name for name in taken if "blemish" in name]
+    best = min(own, key=lambda name: statistics.median(taken[name]))
     lines = [["what", "ms, median", "p99", "times ours"], ["---"] * 4]
     for name, values in taken.items():
-        median, worst = statistics.median(values), sorted(values)[int(0.99 * len(values))]
-        lines.append([name, f"{median:.2f}", f"{worst:.2f}", f"{median / best:.2f}"])
+        low, ratio, high = ratios(values, taken[best])
+        times = "1" if name == best else f"**{ratio:.2f}** ({low:.2f} to {high:.2f})"
+        lines.append([name, f"{statistics.median(values):.2f}", f"{p99(values):.2f}", times])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    write("peer", f"{table}\n\n{BLOCK * ROUNDS} photographs each, in turns of {BLOCK}. {stamp(0)}")
-
-
-def turns(sides: Mapping[str, tuple[str, ...]], paths: list[str]) -> dict[str, list[float]]:
-    """Milliseconds of each photograph, by side."""
-    running = {name: start(line) for name, line in sides.items()}
-    taken: dict[str, list[float]] = {name: [] for name in sides}
-    order = random.Random(0).choices(paths, k=BLOCK * ROUNDS)
-    for at in range(0, len(order), BLOCK):
-        for name, process in running.items():
-            taken[name] += ask(process, order[at : at + BLOCK])
-    for process in running.values():
-        process.stdin.close()
-        process.wait()
-    return taken
-
-
-def start(line: tuple[str, ...]) -> Any:
-    python, *words = line
-    return subprocess.Popen(
-        [python, str(Path(__file__).resolve()), *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tempfile.gettempdir(),  # the peer keeps a cache where it is started
-    )
-
-
-def ask(process: Any, block: list[str]) -> list[float]:
-    process.stdin.write(json.dumps(block) + "\n")
-    process.stdin.flush()
-    for line in process.stdout:  # the peer talks
-        if line.startswith("["):
-            return [float(ms) for ms in json.loads(line)]
-    raise SystemExit(f"{process.args} ended; run it by hand.")
-
-
-def serve(kind: str, model: str, runtime: str) -> None:
-    """Answers a line of paths with their milliseconds; the first of a turn does not count."""
-    work = {"blemish": ours, "anomalib": theirs}[kind](model, runtime)
-    for line in sys.stdin:
-        block, taken = json.loads(line), []
-        for path in [block[0], *block]:
-            begun = time.perf_counter()
-            work(path)
-            taken.append((time.perf_counter() - begun) * 1000)
-        print(json.dumps(taken[1:]), flush=True)
+    told = f"{COUNT} photographs each, in turns of {BLOCK}; times: the median of the turns', and"
+    write("peer", f"{table}\n\n{told} their quartiles. {stamp(0)}")
 
 
 def ours(part: str, runtime: str) -> Work:

@@ -21,7 +21,6 @@ from blemish.fitting import fit_folder
 from blemish.frame import Frame
 from blemish.images import read_image
 from blemish.levels import frame_of
-from blemish.methods import METHODS
 from blemish.methods.padim import PadimConfig
 from blemish.report.overlay import as_rgb
 from blemish.runtime import Inspector
@@ -31,6 +30,7 @@ quick = settings(max_examples=40, deadline=None)
 CASES = [
     ("padim", np.uint16, 5), ("padim", np.uint8, 2), ("padim", np.float32, 1),
     ("padim", np.float32, 3), ("patchcore", np.uint16, 8), ("fbft", np.float32, 4),
+    ("fractalad", np.uint16, 5), ("stlm", np.float32, 4), ("lsfa", np.uint16, 5),
 ]  # fmt: skip
 
 
@@ -110,12 +110,23 @@ def test_an_odd_one_among_the_good_is_left_out_by_name(tmp_path: Path) -> None:
     assert model.artifact.about["data"]["channels"] == [5]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if METHODS[name].trained])
-def test_methods_of_made_up_defects_take_photographs_alone(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["fractalad", "stlm"])
+def test_networks_that_see_the_photograph_itself_take_no_other_channels(
+    method: str, tmp_path: Path
+) -> None:
     for seed in range(5):
         put(tmp_path, f"{seed}.tiff", part(seed))
     with pytest.raises(ConfigError, match=rf"{method} must be given grey or RGB .* has 5 channels"):
-        fit_folder(tmp_path, method=method)
+        fit_folder(tmp_path, method=method, preset="paper")
+
+
+def test_several_modalities_are_of_photographs(tmp_path: Path) -> None:
+    for seed in range(5):
+        put(tmp_path / "rgb", f"{seed}.tiff", part(seed))
+        put(tmp_path / "other", f"{seed}.tiff", part(seed))
+    others = {"other": "../other/{stem}.tiff"}
+    with pytest.raises(ConfigError, match=r"lsfa must be given grey or RGB .* has 5 channels"):
+        fit_folder(tmp_path / "rgb", method="lsfa", others=others)
 
 
 def test_a_rehearsal_is_of_one_picture_of_the_bands(

@@ -75,8 +75,8 @@ def pictures(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def models(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Artifact]:
-    """The demo's model, the same one with blur and a mean instead of a maximum, and with a region
-    besides."""
+    """The demo's model, the same one with blur and a mean instead of a maximum, and besides with a
+    region, padding and windows."""
     plain = model.artifact
     frame = replace(plain.frame, boxes=((5, 2), (9, 1)), top=0.01)
     hole = np.zeros((300, 360), np.uint8)
@@ -91,6 +91,11 @@ def models(model: Inspector, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "plain": plain,
         "blurred": replace(plain, frame=frame),
         "region": replace(plain, frame=replace(frame, area=area)),
+        "padded": replace(plain, frame=replace(frame, fit="pad")),
+        "windows": replace(plain, frame=replace(frame, tiles=Tiles(side=64, overlap=20))),
+        "windows of a region": replace(
+            plain, frame=replace(frame, tiles=Tiles(side=90, overlap=16), area=area)
+        ),
     }
 
 
@@ -107,7 +112,7 @@ def folders(
 def fitting(name: str, pictures: dict[str, Path]) -> dict[str, Path]:
     """Of the photographs those that the model takes: a region asks for a size."""
     whole = ("good", "bad", "grey", "deep")
-    return {kind: pictures[kind] for kind in (whole if name == "region" else pictures)}
+    return {kind: pictures[kind] for kind in (whole if "region" in name else pictures)}
 
 
 def told(*words: object) -> tuple[int, str, list[str]]:
@@ -127,7 +132,9 @@ def as_blemish_says(artifact: Artifact, picture: Path, said: list[str]) -> None:
         assert said[0] == expected.verdict
 
 
-@pytest.mark.parametrize("name", ["plain", "blurred", "region"])
+@pytest.mark.parametrize(
+    "name", ["plain", "blurred", "region", "padded", "windows", "windows of a region"]
+)
 def test_the_c_example_gives_blemishs_score(
     name: str, program: Path, pictures: dict[str, Path],
     models: dict[str, Artifact], folders: dict[str, Path],
@@ -211,12 +218,12 @@ def test_what_the_examples_do_not_know_they_refuse(
     }
     for name, frame in frames.items():
         write_folder(replace(model.artifact, frame=frame), "onnx", tmp_path / name)
-        code, error, _ = told(program, tmp_path / name / GRAPH, pictures["bad"])
-        assert code == 2
-        assert "asks for padding, tiles" in error
-    code, error, _ = told(sys.executable, SCRIPT, tmp_path / "tiles", pictures["bad"])
-    assert code == 1
-    assert "neither padding nor tiles" in error
+        code, error, said = told(sys.executable, SCRIPT, tmp_path / name, pictures["bad"])
+        assert (code, said) == (1, [])
+        assert "neither padding nor tiles" in error
+    code, error, said = told(program, tmp_path / "pillow" / GRAPH, pictures["bad"])
+    assert (code, said) == (2, [])
+    assert "asks for another resize" in error
 
 
 @pytest.mark.parametrize("channels", [1, 3])

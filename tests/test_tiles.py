@@ -217,7 +217,7 @@ def test_no_seam_is_seen_against_one_large_pass() -> None:
 # every method
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "lsfa"])
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_from_windows(
     method: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -470,10 +470,11 @@ def test_the_usual_overlap_is_a_share_of_the_models_pixels() -> None:
     assert tiles(tile=256, overlap=0) == Tiles(side=256, overlap=0)
 
 
-def test_lsfa_and_several_modalities_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="lsfa looks at whole photographs"):
-        choose("lsfa", "embedded", {"tile": 256})
-    _, config = choose("lsfa", "embedded", {"pad": True})
+@pytest.mark.parametrize("told", [{"pad": True}, {"tile": 256}])
+def test_several_modalities_are_refused(
+    told: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, config = choose("lsfa", "embedded", told)
     sight = Sight(pictures=("photograph",), points="fpfh", grid=8)
     monkeypatch.setattr(type(config), "sight", lambda self, samples: sight)
     with pytest.raises(ConfigError, match="left out where photographs come with points"):

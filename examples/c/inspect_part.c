@@ -27,7 +27,7 @@ typedef struct {
     OrtSession *session;
     OrtMemoryInfo *memory;
     OrtModelMetadata *words;
-    int height, width;
+    int height, width, pad, side, overlap; /* of windows, 0 if there are none */
     double white[2], top, threshold; /* white: of 8 and 16 bits; 0 if the graph takes raw numbers */
 } Model;
 
@@ -69,9 +69,11 @@ static Model load(const ORTCHAR_T *path) {
     check(ort->CreateSession(env, path, options, &model.session));
     check(ort->CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, &model.memory));
     check(ort->SessionGetModelMetadata(model.session, &model.words));
-    if (strcmp(word(&model, "blemish.interpolation"), "area") ||
-        strcmp(word(&model, "blemish.fit"), "stretch") || *word(&model, "blemish.tiles"))
-        stop("the model", "asks for padding, tiles or another resize than this example knows");
+    if (strcmp(word(&model, "blemish.interpolation"), "area"))
+        stop("the model", "asks for another resize than this example knows");
+    model.pad = !strcmp(word(&model, "blemish.fit"), "pad");
+    model.side = model.overlap = 0;
+    sscanf(word(&model, "blemish.tiles"), "%d %d", &model.side, &model.overlap);
     sscanf(word(&model, "blemish.size"), "%d %d", &model.height, &model.width);
     model.white[0] = model.white[1] = 0;
     sscanf(word(&model, "blemish.white"), "%lf %lf", &model.white[0], &model.white[1]);
@@ -229,11 +231,43 @@ static unsigned char *region(const Model *model, Image image) {
     return seen;
 }
 
-/* What the graph gives for an image: a grid of scores, (height, width) of it in `sides`. */
-static const float *run(const Model *model, Image image, int64_t sides[2]) {
+/* A window of an image; beyond the image its edge is repeated. */
+static Image cut(Image image, int top, int left, int height, int width) {
+    Image made = {height, width, image.channels, image.most, NULL};
+    made.pixels = space((size_t)height * width * image.channels * sizeof(float));
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            int row = top + y < 0 ? 0 : top + y < image.height ? top + y : image.height - 1;
+            int column = left + x < 0 ? 0 : left + x < image.width ? left + x : image.width - 1;
+            memcpy(made.pixels + ((size_t)y * width + x) * image.channels,
+                   image.pixels + ((size_t)row * image.width + column) * image.channels,
+                   image.channels * sizeof(float));
+        }
+    return made;
+}
+
+/* A grid of scores at an image's own size, bilinear, centres on centres. */
+static float *enlarged(const float *grid, const int64_t sides[2], int height, int width) {
+    float *map = space((size_t)height * width * sizeof(float));
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            double v = fmin(fmax((y + 0.5) * sides[0] / height - 0.5, 0), sides[0] - 1);
+            double u = fmin(fmax((x + 0.5) * sides[1] / width - 0.5, 0), sides[1] - 1);
+            int64_t r = (int64_t)v, c = (int64_t)u, below = r + (r + 1 < sides[0]);
+            int64_t right = c + (c + 1 < sides[1]);
+            double upper = grid[r * sides[1] + c] * (1 - (u - c)) + grid[r * sides[1] + right] * (u - c);
+            double lower =
+                grid[below * sides[1] + c] * (1 - (u - c)) + grid[below * sides[1] + right] * (u - c);
+            map[(size_t)y * width + x] = (float)(upper * (1 - (v - r)) + lower * (v - r));
+        }
+    return map;
+}
+
+/* What the graph says of an image, or of a window of one, at its own size. */
+static float *scores_of(const Model *model, Image image) {
     int h = model->height, w = model->width, raw = model->white[0] == 0;
     int planes = raw ? image.channels : 3;
-    int64_t shape[4] = {1, planes, h, w};
+    int64_t shape[4] = {1, planes, h, w}, sides[2];
     size_t plane = (size_t)h * w, bytes = planes * plane * sizeof(float);
     double white = model->white[image.most > 255];
     /* first what shrinks, then what grows, as described */
@@ -254,23 +288,10 @@ static const float *run(const Model *model, Image image, int64_t sides[2]) {
     check(ort->GetTensorTypeAndShape(output, &info));
     check(ort->GetDimensions(info, sides, 2));
     check(ort->GetTensorMutableData(output, (void **)&grid));
-    return grid; /* a line that goes on releases input, output and info here */
-}
-
-/* The grid at the image's own size, bilinear, centres on centres. */
-static float *enlarged(const float *grid, const int64_t sides[2], int height, int width) {
-    float *map = space((size_t)height * width * sizeof(float));
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            double v = fmin(fmax((y + 0.5) * sides[0] / height - 0.5, 0), sides[0] - 1);
-            double u = fmin(fmax((x + 0.5) * sides[1] / width - 0.5, 0), sides[1] - 1);
-            int64_t r = (int64_t)v, c = (int64_t)u, below = r + (r + 1 < sides[0]);
-            int64_t right = c + (c + 1 < sides[1]);
-            double upper = grid[r * sides[1] + c] * (1 - (u - c)) + grid[r * sides[1] + right] * (u - c);
-            double lower =
-                grid[below * sides[1] + c] * (1 - (u - c)) + grid[below * sides[1] + right] * (u - c);
-            map[(size_t)y * width + x] = (float)(upper * (1 - (v - r)) + lower * (v - r));
-        }
+    float *map = enlarged(grid, sides, image.height, image.width);
+    ort->ReleaseTensorTypeAndShapeInfo(info);
+    ort->ReleaseValue(output), ort->ReleaseValue(input);
+    free(given), free(small.pixels), free(fit.pixels);
     return map;
 }
 
@@ -289,6 +310,108 @@ static void blur(float *map, int count, int step, int lines, int line_step, int 
     free(sums);
 }
 
+/* Where windows begin along a side: as few as share at least the overlap, evenly spread; of a side
+ * that is shorter than a window the one that has it in the middle. Gives their number. */
+static int starts_of(const Model *model, int length, int **starts) {
+    int side = model->side, apart = side - model->overlap;
+    int count = length <= side ? 1 : (length - model->overlap + apart - 1) / apart;
+    *starts = space(count * sizeof(int));
+    for (int i = 0; i < count; i++)
+        (*starts)[i] = length <= side ? -((side - length) / 2)
+                                      : (int)rint(i * ((double)(length - side) / (count - 1)));
+    return count;
+}
+
+/* How much each window counts at its pixels along a side of the image: over the middle third of what
+ * two share one fades into the other, and all that count at a pixel sum to 1. (count, side) */
+static double *window_weights(const Model *model, int length, const int *starts, int count) {
+    int side = model->side;
+    size_t all = (size_t)count * side;
+    double *weights = space(all * sizeof(double)), *total = space(length * sizeof(double));
+    for (size_t k = 0; k < all; k++) weights[k] = 1;
+    for (int i = 0; i + 1 < count; i++) {
+        int shared = starts[i] + side - starts[i + 1];
+        for (int k = 0; k < shared; k++) {
+            double way = fmin(fmax(3 * (k + 0.5) / shared - 1, 0), 1) * acos(-1) / 2;
+            weights[(size_t)i * side + side - shared + k] *= cos(way) * cos(way);
+            weights[(size_t)(i + 1) * side + k] *= sin(way) * sin(way);
+        }
+    }
+    memset(total, 0, length * sizeof(double));
+    for (size_t k = 0; k < all; k++) {
+        int place = starts[k / side] + (int)(k % side);
+        if (place >= 0 && place < length) total[place] += weights[k];
+    }
+    for (size_t k = 0; k < all; k++) {
+        int place = starts[k / side] + (int)(k % side);
+        weights[k] = place >= 0 && place < length ? weights[k] / total[place] : 0;
+    }
+    free(total);
+    return weights;
+}
+
+/* Whether a window shows something that is inspected. */
+static int shows(Image image, const unsigned char *seen, int top, int left, int side) {
+    for (int y = top < 0 ? 0 : top; y < top + side && y < image.height; y++)
+        for (int x = left < 0 ? 0 : left; x < left + side && x < image.width; x++)
+            if (!seen || seen[(size_t)y * image.width + x]) return 1;
+    return 0;
+}
+
+/* The map of an image from those of its windows; what shows nothing that is inspected counts as 0. */
+static float *tiled(const Model *model, Image image, const unsigned char *seen) {
+    int *tops, *lefts, side = model->side;
+    int rows = starts_of(model, image.height, &tops), columns = starts_of(model, image.width, &lefts);
+    double *down = window_weights(model, image.height, tops, rows);
+    double *across = window_weights(model, image.width, lefts, columns);
+    size_t bytes = (size_t)image.height * image.width * sizeof(float);
+    float *map = memset(space(bytes), 0, bytes);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < columns; j++) {
+            if (!shows(image, seen, tops[i], lefts[j], side)) continue;
+            Image window = cut(image, tops[i], lefts[j], side, side);
+            float *own = scores_of(model, window);
+            for (int y = 0; y < side; y++)
+                for (int x = 0; x < side; x++) {
+                    double weight = down[(size_t)i * side + y] * across[(size_t)j * side + x];
+                    if (weight > 0) /* so it is within the image */
+                        map[(size_t)(tops[i] + y) * image.width + lefts[j] + x] +=
+                            (float)(weight * own[(size_t)y * side + x]);
+                }
+            free(own), free(window.pixels);
+        }
+    free(tops), free(lefts), free(down), free(across);
+    return map;
+}
+
+/* After the boxes that the model was calibrated with. */
+static void blurred(const Model *model, float *map, int height, int width) {
+    const char *boxes = word(model, "blemish.boxes");
+    for (int box, passes, read; sscanf(boxes, "%d %d%n", &box, &passes, &read) == 2; boxes += read)
+        while (passes-- > 0) {
+            blur(map, width, 1, height, width, box);
+            blur(map, height, width, width, 1, box);
+        }
+}
+
+/* How odd each pixel is. */
+static float *map_of(const Model *model, Image image, const unsigned char *seen) {
+    int height = image.height, width = image.width, side = height > width ? height : width;
+    if (model->side || !model->pad) {
+        float *map = model->side ? tiled(model, image, seen) : scores_of(model, image);
+        blurred(model, map, height, width);
+        return map;
+    }
+    int top = (side - height) / 2, left = (side - width) / 2; /* of the image in its square */
+    Image square = cut(image, -top, -left, side, side);
+    float *whole = scores_of(model, square), *map = space((size_t)height * width * sizeof(float));
+    blurred(model, whole, side, side);
+    for (int y = 0; y < height; y++)
+        memcpy(map + (size_t)y * width, whole + (size_t)(top + y) * side + left, width * sizeof(float));
+    free(whole), free(square.pixels);
+    return map;
+}
+
 static int falling(const void *a, const void *b) {
     float x = *(const float *)a, y = *(const float *)b;
     return (x < y) - (x > y);
@@ -302,18 +425,10 @@ static void require_measured(Image image, const unsigned char *seen) {
 }
 
 static double inspect(const Model *model, Image image) {
-    int64_t sides[2];
     require_known(model, image);
     unsigned char *seen = region(model, image);
     require_measured(image, seen);
-    const float *grid = run(model, image, sides);
-    float *map = enlarged(grid, sides, image.height, image.width);
-    const char *boxes = word(model, "blemish.boxes");
-    for (int box, passes, read; sscanf(boxes, "%d %d%n", &box, &passes, &read) == 2; boxes += read)
-        while (passes-- > 0) {
-            blur(map, image.width, 1, image.height, image.width, box);
-            blur(map, image.height, image.width, image.width, 1, box);
-        }
+    float *map = map_of(model, image, seen);
     size_t pixels = 0;
     for (size_t i = 0; i < (size_t)image.width * image.height; i++)
         if (!seen || seen[i]) map[pixels++] = map[i];

@@ -63,7 +63,11 @@ typedef struct OrtApi {
     OrtStatusPtr (ORT_CALL *CreateCpuMemoryInfo)(int allocator, int memory, OrtMemoryInfo **);
     void *from_70[8];
     OrtStatusPtr (ORT_CALL *GetAllocatorWithDefaultOptions)(OrtAllocator **);
-    void *from_79[32];
+    void *from_79[17];
+    void (ORT_CALL *ReleaseValue)(OrtValue *);
+    void *from_97[2];
+    void (ORT_CALL *ReleaseTensorTypeAndShapeInfo)(OrtTensorTypeAndShapeInfo *);
+    void *from_100[11];
     OrtStatusPtr (ORT_CALL *SessionGetModelMetadata)(const OrtSession *, OrtModelMetadata **);
     void *from_112[4];
     OrtStatusPtr (ORT_CALL *ModelMetadataLookupCustomMetadataMap)(const OrtModelMetadata *,

@@ -199,10 +199,11 @@ def _tiles(tiles: Tiles | None) -> dict[str, Any] | None:
         "side_px": tiles.side,
         "overlap_px": tiles.overlap,
         "rule": "the image is cut into square windows of side_px, as few as share at least"
-        " overlap_px and cover it, evenly spread; each window is resized and enlarged as if it were"
-        " the image. Of what two windows share the outer thirds are each one's alone; over the"
-        " middle third one fades into the other by squares of cosine and sine. Windows in which"
-        " nothing is inspected are left out, and count as 0.",
+        " overlap_px and cover it, evenly spread; an image smaller than a window lies in the middle"
+        " of one, its edge repeated. Each window is resized and enlarged as if it were the image."
+        " Of what two windows share the outer thirds are each one's alone; over the middle third"
+        " one fades into the other by squares of cosine and sine. Windows in which nothing is"
+        " inspected are left out, and count as 0.",
     }
 
 

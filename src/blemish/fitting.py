@@ -74,7 +74,7 @@ def fit_folder(
     dataset = open_data(data, layout, sensor=sensor, others=others)
     _tell(warn, dataset.notes)
     sight = sight_of(config, dataset.train, rehearse)
-    plain = kind.name if kind.trained or sight is not None else None
+    plain = kind.name if sight is not None or "image" in kind(config).takes else None
     frame = frame_of(config, photographs(dataset.train, sight), area, plain)
     graphs = map(backbone_graph, [config], [sight], [frame.planes // 3])
     (backbone,) = track(graphs, "Preparing the backbone", 1)

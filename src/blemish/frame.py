@@ -130,7 +130,7 @@ class Frame:
             pixels = cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_REPLICATE)
             pixels = pixels.reshape(side, side, -1)
         if self.interpolation == "area":
-            return _resize_area(pixels, self.size)
+            return resize_area(pixels, self.size)
         return _resize_pillow(pixels, self.size, _PILLOWS[self.interpolation])
 
     def _require_channels(self, pixels: Pixels) -> None:
@@ -213,10 +213,12 @@ def _enlarge(grid: Map, size: tuple[int, int]) -> Map:
     return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def _resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
+def resize_area(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[Any]:
+    """(H, W, C) → (h, w, C) of the same numbers, any C: the mean of what a pixel covers where it
+    shrinks, cubic where it grows."""
     if pixels.shape[2] > 4:  # more OpenCV does not shrink at once
         fours = (pixels[..., first : first + 4] for first in range(0, pixels.shape[2], 4))
-        parts = [_resize_area(np.ascontiguousarray(four), size) for four in fours]
+        parts = [resize_area(np.ascontiguousarray(four), size) for four in fours]
         return np.concatenate(parts, axis=2)
     # Side by side: of a long, low picture one shrinks while the other grows.
     small = (min(size[0], pixels.shape[0]), min(size[1], pixels.shape[1]))

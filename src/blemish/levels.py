@@ -33,7 +33,8 @@ def frame_of(
 ) -> Frame:
     """How the method's images enter, with what these photographs of good parts tell.
 
-    plain: who takes grey and RGB photographs of 8 or 16 bits alone; None: nobody does. Raises
+    plain: who takes grey and RGB photographs of 8 or 16 bits alone: a network that sees the image
+    itself, or several modalities; None: nobody does. Raises
     ConfigError if they are others, DataError if the first is, and none has pixels to learn from.
     """
     frame = replace(config.frame(), area=area)
@@ -43,7 +44,8 @@ def frame_of(
     if plain is not None:
         raise ConfigError(
             f"{plain} must be given grey or RGB photographs of 8 or 16 bits, but '{first[2]}' has"
-            f" {counted(*first[:2])}. Fit padim, patchcore or fbft."
+            f" {counted(*first[:2])}. Fit them alone by padim, or by another method's preset"
+            " embedded."
         )
     samples = list(filter(len, (_sample(path, frame, first) for path in _some(paths))))
     if not samples:

@@ -213,6 +213,12 @@ def test_a_part_keeps_its_order(numbered: Features) -> None:
 # ---------------------------------------------------------------- runtimes
 
 
+def test_turns_take_a_window_of_each_photograph_first() -> None:
+    whole = Features(files=(Path(),) * 6, shapes=(), origin=no_origin(6))
+    assert whole.turnwise() == [0, 1, 2, 3, 4, 5]
+    assert replace(whole, numbers=(0, 0, 0, 1, 2, 2)).turnwise() == [0, 3, 4, 1, 5, 2]
+
+
 def test_runtimes_agree_and_keep_their_features_apart(
     graph: bytes, images: list[Path], tmp_path: Path
 ) -> None:

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from banded import SIZE, part
+from blemish.area import Area, Outline
+from blemish.bands import learn
 from blemish.frame import Frame
 from blemish.images import read_image
 from blemish.synth.stream import Picture, Stream, turned
@@ -261,3 +264,47 @@ def test_makers_of_ones_own_are_used(paths: tuple[Path, ...]) -> None:
     one = stream(paths, clean=0.0, made_by=made_by).picture(0)
     assert asked[0] in KINDS
     assert one.mask.any()
+
+
+# ---------------------------------------------------------------- of bands
+
+
+@pytest.mark.parametrize(("kind", "count"), [(np.uint16, 6), (np.float32, 1), (np.float32, 7)])
+@pytest.mark.parametrize("detail", [0.0, 0.5])
+def test_of_bands_a_defect_shows_on_one_of_the_pictures_alone(
+    kind: Any, count: int, detail: float
+) -> None:
+    parts = [part(seed, count, kind) for seed in range(3)]
+    bands = learn([one.reshape(-1, count) for one in parts], np.dtype(kind).name)
+    frame = Frame(size=SIZE, bands=bands)
+    one = stream((), read=parts.__getitem__, chosen=(0, 1, 2), frame=frame, detail=detail)
+    pictures = [one.picture(number) for number in range(20)]
+    assert sum(picture.mask.any() for picture in pictures) > 10
+    changed = set()
+    for picture in filter(lambda picture: picture.mask.any(), pictures):
+        planes = frame.planes
+        assert picture.good.shape == picture.altered.shape == (1, planes, *SIZE)
+        by = np.abs(picture.altered - picture.good)[0].reshape(planes // 3, 3, *SIZE).max(axis=1)
+        numbers = np.flatnonzero(by.reshape(len(by), -1).max(axis=1) > 0.01)
+        # planes that fill the last picture up repeat the last component
+        assert len(numbers) == 1 or count % 3
+        near = cv2.dilate(picture.mask.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+        assert by[:, ~near].max() <= 0.01
+        changed |= {*numbers.tolist()}
+    assert changed == {*range(frame.planes // 3)}  # each has its turn
+
+
+def test_of_bands_no_defect_is_made_where_nothing_is_inspected() -> None:
+    parts = [part(seed, 4, np.float32) for seed in range(2)]
+    bands = learn([one.reshape(-1, 4) for one in parts], "float32")
+    for one in parts:
+        one[:, :60] = np.nan
+    outline = Outline(polygons=(((0.0, 0.0), (60.0, 0.0), (60.0, 96.0), (0.0, 96.0)),))
+    frame = Frame(size=SIZE, bands=bands, area=Area(ignore=outline))
+    one = stream((), read=parts.__getitem__, chosen=(0, 1), frame=frame, clean=0.0)
+    for number in range(10):
+        picture = one.picture(number)
+        assert np.isfinite(picture.altered).all()
+        assert picture.mask.any()
+        columns = np.nonzero(picture.mask)[1]
+        assert columns.max() >= 60  # its middle is inspected

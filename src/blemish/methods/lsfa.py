@@ -108,7 +108,6 @@ class LsfaConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.tile == 0, "tile", "0: lsfa looks at whole photographs", self.tile)
         for name in ("grid", "batch", "check", "heads", "joint", "queue", "images"):
             require(getattr(self, name) >= 1, name, "1 or more", getattr(self, name))
         for name in ("rate", "temperature"):
@@ -206,8 +205,9 @@ class Lsfa(Method):
         be and the spread of scores is known, and then remembered, too."""
         self.sight_ = features.origin.sight
         parts = Parts(self.config, self.sight_)
-        spared = [*range(0, len(features), SPARED)]
-        learnt = [index for index in range(len(features)) if index % SPARED] or spared
+        order = features.turnwise()
+        spared = [index for index in order if features.of(index) % SPARED == 0]
+        learnt = [index for index in order if features.of(index) % SPARED] or spared
         weigh(parts, features, learnt, self.config.even)
         adaptors = adapt(self.config, features, parts, spared, learnt, seed, track)
         self.head_ = LsfaHead(parts, adaptors, square=self.config.fusion == "square")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import cast
 
 import cv2
@@ -99,7 +99,7 @@ def _spoilt(
     each modality's mask."""
     sight = origin.sight
     if sight is None:
-        altered, mask = _picture(origin.paths[index], origin.frame, (seed, index))
+        altered, mask = _picture(partial(origin.read, index), origin.frame, (seed, index))
         return [tap[0] for tap in shown(engine, {"image": altered})], [mask]
     sample = origin.samples[index]
     shot, _ = read_shot(sample, backgrounds_folder())
@@ -112,7 +112,7 @@ def _spoilt(
     fed = sight.feed(origin.frame, Shot(pictures=shot.pictures, scan=scan))
     paths = {PHOTOGRAPH: sample.image} | dict(sample.others)
     pictures = [
-        _picture(paths[name], origin.frame, (seed, index, number))
+        _picture(partial(read_image, paths[name]), origin.frame, (seed, index, number))
         for number, name in enumerate(sight.pictures)
     ]
     fed["image"] = np.concatenate([altered for altered, _ in pictures])
@@ -132,10 +132,10 @@ def _reshaped(
     return scan, np.zeros(scan.seen.shape, np.bool_)
 
 
-def _picture(path: Path, frame: Frame, seed: tuple[int, ...]) -> tuple[Array, Mask]:
-    """(1, 3, h, w) with a faint defect, and its mask."""
+def _picture(read: Callable[[], Pixels], frame: Frame, seed: tuple[int, ...]) -> tuple[Array, Mask]:
+    """What the network is shown of a photograph with a faint defect, and its mask."""
     stream = Stream(
-        read=lambda _: read_image(path),
+        read=lambda _: read(),
         chosen=(0,),
         frame=frame,
         kinds=KINDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -104,6 +105,16 @@ class Features:
     def of(self, index: int) -> int:
         """Number of the photograph that an image is, or is a window of."""
         return self.numbers[index] if self.numbers else index
+
+    def turnwise(self) -> list[int]:
+        """All images, the first window of each photograph before the second of any: whoever takes
+        some from the start has as many photographs as can be."""
+        before: Counter[int] = Counter()
+        ranked = []
+        for index in range(len(self)):
+            ranked.append((before[self.of(index)], index))
+            before[self.of(index)] += 1
+        return [index for _, index in sorted(ranked)]
 
     def batch(self, indices: Sequence[int]) -> tuple[Array, ...]:
         """(B, *shape) float32 for each of shapes, of the images at these indices."""

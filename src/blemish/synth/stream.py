@@ -2,6 +2,7 @@
 
 Defects are made before the picture is resized for the model: at the photograph's own size or, so
 that photographs of many megapixels do not take many times longer, somewhat above the frame's.
+Of bands, which are no photographs, it is made on one of the pictures that the network is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from blemish.errors import SynthError
-from blemish.frame import Frame
+from blemish.frame import Frame, resize_area
 from blemish.records import Mask, Pixels
 from blemish.synth import maker
 from blemish.synth.base import SMALLEST, Maker, white
@@ -23,7 +24,7 @@ from blemish.synth.base import SMALLEST, Maker, white
 # What to learn from, unless told otherwise; the others are left to find out what was learnt.
 KINDS = ("fractal", "perlin", "cutpaste", "scratch", "crack", "stain", "scorch", "missing")
 ROOM = 2**30  # bytes of photographs that are kept
-Planes = npt.NDArray[np.float32]  # (1, 3, h, w) in [0, 1]
+Planes = npt.NDArray[np.float32]  # (1, 3, h, w) in [0, 1]; of bands all planes
 Rotation = Literal["none", "little", "quarters"]
 LITTLE = 5.0  # degrees either way
 CORNERS = 114 / 255  # of white: what a turn brings in (STLM's grey)
@@ -33,8 +34,8 @@ CORNERS = 114 / 255  # of white: what a turn brings in (STLM's grey)
 class Picture:
     """One part in the model's frame.
 
-    source: index of the photograph. good, altered: (1, 3, h, w) in [0, 1]; the same where no defect
-    was made. mask: (h, w) bool.
+    source: index of the photograph. good, altered: as Frame.to_model gives them; the same where no
+    defect was made. mask: (h, w) bool.
     """
 
     source: int
@@ -79,12 +80,20 @@ class Stream:
         nothing = np.zeros(self.frame.size, np.bool_)
         if rng.random() < self.clean or min(pixels.shape[:2]) < SMALLEST:
             return Picture(source=source, good=good, altered=good, mask=nothing)
+        bands = frame.bands
+        number = 0 if bands is None else int(rng.integers(len(bands.rows) // 3))
+        shown = pixels if bands is None else bands.picture(pixels, number)
         for kind in rng.permutation(self.kinds).tolist():
             try:
-                made = self.made_by(kind)(pixels, None, rng, where=where)
+                made = self.made_by(kind)(shown, None, rng, where=where)
             except SynthError:
                 continue  # such as a blur of an even surface: another kind may do
-            altered = frame.to_model(made.image)
+            image = made.image
+            if bands is not None:
+                by = image[made.mask] - shown[made.mask].astype(np.float64)
+                image = pixels.copy()
+                image[made.mask] = bands.changed(pixels[made.mask], by, number)
+            altered = frame.to_model(image)
             return Picture(
                 source=source, good=good, altered=altered, mask=frame.mask_to_model(made.mask)
             )
@@ -104,12 +113,12 @@ class Stream:
         seen = self.frame.seen(pixels.shape) if self._parted else None
         if seen is not None:
             pixels = self.frame.blanked(pixels)
-            pixels = np.dstack([pixels, np.where(seen, white(pixels), 0).astype(pixels.dtype)])
+            most = 1 if pixels.dtype.kind == "f" else white(pixels)
+            pixels = np.dstack([pixels, np.where(seen, most, 0).astype(pixels.dtype)])
         share = self.detail * max(self.frame.size) / min(pixels.shape[:2])
         if 0 < share < 1:
-            size = (round(pixels.shape[1] * share), round(pixels.shape[0] * share))
-            shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-            pixels = shrunk.reshape(size[1], size[0], pixels.shape[2])
+            size = (round(pixels.shape[0] * share), round(pixels.shape[1] * share))
+            pixels = resize_area(pixels, size)
         if (len(self.kept) + 1) * pixels.nbytes < ROOM:
             self.kept[source] = pixels
         return pixels
