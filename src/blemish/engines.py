@@ -215,14 +215,19 @@ class OpenVino:
             raise _refused(self, error) from error
         self.inputs = tuple(map(_ov_port, self._compiled.inputs))
         self.outputs = tuple(map(_ov_port, self._compiled.outputs))
-        self._own = threading.local()
+        self._own, self._tensor = threading.local(), openvino.Tensor
 
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
         """See Engine."""
         try:
-            given = [feed[one.name] for one in self.inputs]
-            made = self._request().infer(given, share_inputs=True, share_outputs=True)
-            return [np.array(made[place]) for place in range(len(self.outputs))]
+            request = self._request()
+            given = [np.require(feed[one.name], requirements="CW") for one in self.inputs]
+            # Set one by one, and nothing asked of infer: what that wraps takes 0.04 ms.
+            for place, array in enumerate(given):
+                request.set_input_tensor(place, self._tensor(array, shared_memory=True))
+            request.infer()
+            outputs = range(len(self.outputs))
+            return [np.array(request.get_output_tensor(place).data) for place in outputs]
         except Exception as error:  # as in OnnxRuntime
             raise _failed(self, error) from error
 
