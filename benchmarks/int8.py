@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from machine import DATA, stamp, write
-from turns import BLOCK, in_turns, ratios, serve
+from turns import BLOCK, in_turns, ratio, serve
 
 COUNT, SHOWN = 480, 120  # runs of each graph, and photographs that they are drawn from
 
@@ -67,10 +67,9 @@ def _rows(method: str, folder: Path) -> list[list[str]]:
                 for name, file in files.items()
             }
             taken, _ = in_turns(sides, [str(number) for number in range(SHOWN)], COUNT)
-            low, ratio, high = ratios(taken["floats"], taken["eight bits"])
             row = [method, runtime, {"0": "all"}.get(threads, threads)]
             row += [f"{statistics.median(values):.2f}" for values in taken.values()]
-            row += [f"**{ratio:.2f}** ({low:.2f} to {high:.2f})"]
+            row += [ratio(taken["floats"], taken["eight bits"])]
             row += [f"{len(exact.graph) / 1e6:.1f} → {len(quick.graph) / 1e6:.1f}"]
             row += [f"{agreement.rank:.4f}", f"{agreement.exact:.4f} → {agreement.quick:.4f}"]
             rows.append([*row, f"{len(told['floats'])} of {told['convolutions']}"])

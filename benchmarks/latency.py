@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from turns import BLOCK, in_turns, p99, ratios, serve
+from turns import BLOCK, in_turns, p99, ratio, serve
 
 SIDES = ("whole", "least")
 PREPARE = """
@@ -86,7 +86,6 @@ def side(name: str, runtime: str, part: str, bare: str) -> Callable[[str], objec
 
 def row(taken: dict[str, list[float]], memory: dict[str, list[int]]) -> list[str]:
     whole, least = (taken[name] for name in SIDES)
-    low, ratio, high = ratios(whole, least)
     mib = [kib / 1024 for kib in memory["whole"]]
     first, last = mib[min(1000 // BLOCK, len(mib) - 1)], mib[-1]
     return [
@@ -95,7 +94,7 @@ def row(taken: dict[str, list[float]], memory: dict[str, list[int]]) -> list[str
         f"**{p99(whole) / statistics.median(whole):.2f}**",
         f"{statistics.median(least):.2f}",
         f"{p99(least):.2f}",
-        f"**{ratio:.2f}** ({low:.2f} to {high:.2f})",
+        ratio(whole, least),
         f"{first:.0f} → {last:.0f} MiB",
     ]
 

@@ -81,10 +81,11 @@ def p99(values: Sequence[float]) -> float:
     return sorted(values)[int(0.99 * len(values))]
 
 
-def ratios(values: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Quartiles, over the turns, of one side's median over the other's."""
+def ratio(values: Sequence[float], others: Sequence[float]) -> str:
+    """The median over the turns of one side's median over the other's, and the quartiles."""
     turns = [
         statistics.median(values[at : at + BLOCK]) / statistics.median(others[at : at + BLOCK])
         for at in range(0, len(values), BLOCK)
     ]
-    return statistics.quantiles(turns, n=4)
+    low, half, high = statistics.quantiles(turns, n=4)
+    return f"**{half:.2f}** ({low:.2f} to {high:.2f})"

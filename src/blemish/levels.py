@@ -34,8 +34,8 @@ def frame_of(
     """How the method's images enter, with what these photographs of good parts tell.
 
     plain: who takes grey and RGB photographs of 8 or 16 bits alone: a network that sees the image
-    itself, or several modalities; None: nobody does. Raises
-    ConfigError if they are others, DataError if the first is, and none has pixels to learn from.
+    itself, or several modalities; None: nobody does. Raises ConfigError if they are others,
+    DataError if the first is, and none has pixels to learn from.
     """
     frame = replace(config.frame(), area=area)
     first = next(filter(None, map(_kind_of, paths)), None)

@@ -19,6 +19,7 @@ from blemish.records import Outcome
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Told = tuple[Any, BaseException | None]  # a result, or why there is none
 
 MOST_BY_DEFAULT = 4  # workers; each holds an image and its map
 AHEAD = 4  # items taken ahead for each worker; of 2, workers waited for new ones
@@ -56,14 +57,14 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
     # Simple queues and no futures: Ctrl-C between the lines of a future's Python code would leave
     # its lock taken, and the worker, and whoever waits for it, hanging.
     asked: SimpleQueue[tuple[int, T] | None] = SimpleQueue()
-    told: SimpleQueue[tuple[int, R | None, BaseException | None]] = SimpleQueue()
+    told: SimpleQueue[tuple[int, _Told]] = SimpleQueue()
 
     def serve() -> None:
         while (task := asked.get()) is not None:
             try:
-                told.put((task[0], work(task[1]), None))
+                told.put((task[0], (work(task[1]), None)))
             except BaseException as error:  # raised where its result would be passed on
-                told.put((task[0], None, error))
+                told.put((task[0], (None, error)))
 
     pool = [Thread(target=serve, name=f"{THREADS}_{n}", daemon=True) for n in range(workers)]
 
@@ -90,31 +91,32 @@ def in_order(work: Callable[[T], R], items: Iterable[T], workers: int) -> Genera
 def _passed_on(
     items: Iterable[T],
     asked: SimpleQueue[tuple[int, T] | None],
-    told: SimpleQueue[tuple[int, Any, BaseException | None]],
+    told: SimpleQueue[tuple[int, _Told]],
     ahead: int,
 ) -> Iterator[Any]:
-    came: dict[int, tuple[Any, BaseException | None]] = {}
+    came: dict[int, _Told] = {}
     passed = given = 0
 
-    def take(*, wait: bool) -> bool:
-        """Whether the next in order is there, after all that can be had."""
+    def is_next_there(*, wait: bool) -> bool:
+        """After all that can be had, and if need be waited for, has been taken."""
         with suppress(Empty):
             while True:
-                number, *outcome = told.get(block=wait and passed not in came)
-                came[number] = (outcome[0], outcome[1])
+                number, outcome = told.get(block=wait and passed not in came)
+                came[number] = outcome
         return passed in came
+
+    def ready(most: int) -> Iterator[Any]:
+        """What is there, in order; waits only while more than `most` are not passed on."""
+        nonlocal passed
+        while passed < given and is_next_there(wait=given - passed > most):
+            yield _result(*came.pop(passed))
+            passed += 1
 
     for item in items:
         asked.put((given, item))
         given += 1
-        # What is ready goes at once: the next item may be long in coming.
-        while passed < given and take(wait=given - passed > ahead):
-            yield _result(*came.pop(passed))
-            passed += 1
-    while passed < given:
-        take(wait=True)
-        yield _result(*came.pop(passed))
-        passed += 1
+        yield from ready(ahead)  # at once: the next item may be long in coming
+    yield from ready(0)
 
 
 def _result(result: R, error: BaseException | None) -> R:

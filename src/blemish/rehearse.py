@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from blemish.metrics.regions import GOOD, AllPixels, overlap
 from blemish.metrics.sizes import DISJOINT, size_bins, wilson
 from blemish.records import Map, Mask, Pixels, Sample, Seen
 from blemish.synth import FLAT, settings_of
+from blemish.synth.base import on_a_picture
 from blemish.synth.dataset import on_part
 from blemish.track import Track, silent
 
@@ -101,17 +103,15 @@ def _make(
         try:
             good = read_image(part)
             inspected = seen(good.shape)
-            number = 0 if bands is None else int(rng.integers(len(bands.rows) // 3))
-            shown = good if bands is None else bands.picture(good, number)
-            altered = on_part(kind, shown, None, rng, settings_of(kind), inspected)
+            draw = partial(
+                on_part, kind, points=None, rng=rng, settings=settings_of(kind), seen=inspected
+            )
+            altered = on_a_picture(draw, good, bands, rng)
         except (SynthError, ShapeError) as error:
             reason = str(error)
             continue
         where = np.flatnonzero(altered.mask)
         pixels = _rows(altered.image)[where]
-        if bands is not None:
-            by = pixels - _rows(shown)[where].astype(np.float64)
-            pixels = bands.changed(_rows(good)[where], by, number)
         return Defect(kind=kind, part=part, where=where.astype(np.int32), pixels=pixels)
     return reason
 

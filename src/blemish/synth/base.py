@@ -12,7 +12,7 @@ setting means the same for every camera.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from blemish.bands import Bands
 from blemish.clouds import Cloud
 from blemish.errors import ShapeError
 from blemish.frame import SIXTEEN_BIT_WHITES
@@ -147,3 +148,19 @@ def spot(
         return float(columns[chosen]), float(rows[chosen])
     x, y = (float(rng.uniform(margin, 1 - margin)) * (side - 1) for side in reversed(size))
     return x, y
+
+
+def on_a_picture(
+    draw: Callable[[Pixels], Altered], pixels: Pixels, bands: Bands | None, rng: np.random.Generator
+) -> Altered:
+    """draw of a photograph; of (H, W, n) bands on one of the pictures that the network is shown,
+    carried back to the channels."""
+    if bands is None:
+        return draw(pixels)
+    number = int(rng.integers(len(bands.rows) // 3))
+    shown = bands.picture(pixels, number)
+    made = draw(shown)
+    by = made.image[made.mask] - shown[made.mask].astype(np.float64)
+    image = pixels.copy()
+    image[made.mask] = bands.changed(pixels[made.mask], by, number)
+    return replace(made, image=image)

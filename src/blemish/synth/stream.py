@@ -19,7 +19,7 @@ from blemish.errors import SynthError
 from blemish.frame import Frame, resize_area
 from blemish.records import Mask, Pixels
 from blemish.synth import maker
-from blemish.synth.base import SMALLEST, Maker, white
+from blemish.synth.base import SMALLEST, Altered, Maker, on_a_picture, white
 
 # What to learn from, unless told otherwise; the others are left to find out what was learnt.
 KINDS = ("fractal", "perlin", "cutpaste", "scratch", "crack", "stain", "scorch", "missing")
@@ -80,24 +80,24 @@ class Stream:
         nothing = np.zeros(self.frame.size, np.bool_)
         if rng.random() < self.clean or min(pixels.shape[:2]) < SMALLEST:
             return Picture(source=source, good=good, altered=good, mask=nothing)
-        bands = frame.bands
-        number = 0 if bands is None else int(rng.integers(len(bands.rows) // 3))
-        shown = pixels if bands is None else bands.picture(pixels, number)
         for kind in rng.permutation(self.kinds).tolist():
             try:
-                made = self.made_by(kind)(shown, None, rng, where=where)
+                made = self._made(kind, pixels, where, rng)
             except SynthError:
                 continue  # such as a blur of an even surface: another kind may do
-            image = made.image
-            if bands is not None:
-                by = image[made.mask] - shown[made.mask].astype(np.float64)
-                image = pixels.copy()
-                image[made.mask] = bands.changed(pixels[made.mask], by, number)
-            altered = frame.to_model(image)
+            altered = frame.to_model(made.image)
             return Picture(
                 source=source, good=good, altered=altered, mask=frame.mask_to_model(made.mask)
             )
         return Picture(source=source, good=good, altered=good, mask=nothing)
+
+    def _made(
+        self, kind: str, pixels: Pixels, where: Mask | None, rng: np.random.Generator
+    ) -> Altered:
+        def draw(photograph: Pixels) -> Altered:
+            return self.made_by(kind)(photograph, None, rng, where=where)
+
+        return on_a_picture(draw, pixels, self.frame.bands, rng)
 
     @property
     def _parted(self) -> bool:
